@@ -1,0 +1,57 @@
+"""Arithmetic on clips, which are one array or a pytree of arrays."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype to add up in: float32, or `dtype` where that is wider."""
+    return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
+
+
+def widen(clip: Any) -> Any:
+    """Casts every array to float32 unless it is wider: sums are never in bfloat16."""
+    return jax.tree.map(lambda x: x.astype(wide(x.dtype)), clip)
+
+
+def narrow(clip: Any, like: Any) -> Any:
+    """Casts every array to the dtype that the network takes."""
+    return jax.tree.map(lambda x, y: x.astype(y.dtype), clip, like)
+
+
+def total(clip: Any) -> jax.Array:
+    """Sum over all arrays, []."""
+    return sum(leaf.sum() for leaf in jax.tree.leaves(clip))
+
+
+def filled(value: Any, clip: Any, name: str) -> Any:
+    """A clip of `value`, in the widened dtype.
+
+    Args:
+      value: number, array that broadcasts to every array of the clip from the right
+        ([C], [T, H, W, C]), or a pytree of the clip's structure.
+      clip: gives shapes and dtypes.
+      name: the argument that errors name.
+
+    Raises:
+      ValueError: `value` does not fit.
+    """
+    if jax.tree.structure(value) != jax.tree.structure(clip):
+        if jax.tree.structure(value) != jax.tree.structure(0):
+            raise ValueError(
+                f"`{name}` must be a number, an array or a pytree like the clip, got "
+                f"{jax.tree.structure(value)} for {jax.tree.structure(clip)}."
+            )
+        value = jax.tree.map(lambda _: value, clip)
+
+    def fill(v, x):
+        try:
+            return jnp.broadcast_to(v.astype(x.dtype), x.shape)
+        except ValueError as error:
+            raise ValueError(
+                f"`{name}` of shape {v.shape} does not fit a clip of shape {x.shape}."
+            ) from error
+
+    return jax.tree.map(fill, value, widen(clip))

@@ -1,0 +1,207 @@
+"""Turns the core of a method into a transform of a network.
+
+A core is a pure function `core(f, clip, target, *arrays, **settings) -> NamedTuple`.
+`explainer` binds it to one network and its settings: what comes back is a pytree whose
+leaves are the arrays of both, so that it passes through `jit` as an argument, and whose
+call runs one module-level compiled function. The same method and settings on another
+clip, target or network of the same shape therefore never compile twice.
+"""
+
+import dataclasses
+import functools
+import operator
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxattr._score import Network, check_score, num_classes
+from jaxattr._warnings import warn_of_prediction, warn_of_training_mode
+from jaxattr.program import Join, split, trace
+
+
+def explainer(
+    core: Callable[..., Any],
+    f: Network,
+    *arrays: Any,
+    random: bool = False,
+    single: bool = False,
+    **settings: Any,
+) -> Callable[..., Any]:
+    """Binds a core to a network: the common part of every method.
+
+    Args:
+      core: `core(f, clip, target, *arrays, **settings)`, and `key=` when `random`. The
+        `f` it gets is traced: calling it never runs the Python of the network again.
+      f: any callable, one clip -> output. Array leaves of a callable pytree (NNX
+        module, `Partial`, Equinox module) become arguments of the compiled function;
+        arrays that a plain function closes over, or that an ordinary object holds,
+        become constants of it and must not change.
+      *arrays: numbers or arrays that are traced, so that new values do not recompile.
+      random: whether the core needs a key.
+      single: whether the clip must be one array [T, H, W, C].
+      **settings: static settings; array leaves in them are traced too. `score` is
+        one of them.
+
+    Returns:
+      `explain(clip, target, *, key=None)`, a `jax.tree_util.Partial`.
+
+    Raises:
+      TypeError: `f` is not callable, or has static leaves that cannot be hashed.
+      ValueError: `score` is not known; from `explain`, a target out of range, a missing
+        key, a clip of the wrong rank.
+    """
+    if not callable(f):
+        raise TypeError(
+            f"`f` must be callable, clip -> logits, got {type(f).__name__}."
+        )
+    check_score(settings["score"])
+    arrays = jax.tree.map(jnp.asarray, arrays)
+    leaves, join = split((_unbound(f), arrays, settings))
+    try:
+        hash(join)
+    except TypeError as error:
+        raise TypeError(
+            f"`f` or a setting holds a static part that cannot be hashed: {error}. "
+            "Make it an array, or wrap it in a function."
+        ) from error
+    # A NumPy array may change later: the transform keeps the values of this moment.
+    values = [jnp.array(leaf) for leaf in leaves]
+    score = settings["score"]
+    name = None if callable(score) else score
+    return jax.tree_util.Partial(_Explain(core, join, name, random, single), values)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Explain:
+    """The static half of a bound method: hashable, hence a key of the compile cache."""
+
+    core: Callable[..., Any]
+    join: Join  # values -> (f, arrays, settings)
+    score: str | None  # Its name; None for a callable.
+    random: bool
+    single: bool
+
+    def __call__(self, values, clip, target, *, key=None):
+        clip = self._check_clip(clip)
+        key = self._check_key(key)
+        watched = False
+        if self.score is not None and isinstance(target, jax.core.Tracer):
+            _check_traced_index(target)
+            # A count of classes may not fit into a narrow type: 400 in uint8 is 144.
+            if target.dtype.itemsize < 4:
+                target = target.astype(jnp.int32)
+        elif self.score is not None:
+            target = _as_index(target)
+            watched = not any(
+                isinstance(leaf, jax.core.Tracer)
+                for leaf in jax.tree.leaves((values, clip))
+            )
+            # Tracing alone tells K, and the call below finds this trace in the cache.
+            probe = _run.eval_shape(self, watched, values, clip, np.int32(0), key)
+            _check_range(target, probe[1].num_classes, self.score)
+            target = np.int32(target)
+        result, _, logits = _run(self, watched, values, clip, target, key)
+        # Under a trace even concrete inputs give traced logits.
+        if watched and not isinstance(logits, jax.core.Tracer):
+            warn_of_prediction(np.asarray(logits, np.float64), int(target))
+        return result
+
+    def _check_clip(self, clip):
+        for leaf in jax.tree.leaves(clip):
+            if not _is_array(leaf):
+                raise TypeError(
+                    "`clip` must be an array [T, H, W, C] or a pytree of arrays, got a "
+                    f"leaf of type {type(leaf).__name__}."
+                )
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise TypeError(
+                    f"`clip` must be floating point, got {leaf.dtype}; convert and "
+                    "normalise it as the network expects (see jaxattr.data.read_clip)."
+                )
+        if self.single:
+            shape = getattr(clip, "shape", None)
+            if shape is None or len(shape) != 4:
+                raise ValueError(
+                    "`clip` must be one array [T, H, W, C], got "
+                    f"{type(clip).__name__ if shape is None else tuple(shape)}."
+                )
+        return jax.tree.map(jnp.asarray, clip)
+
+    def _check_key(self, key):
+        if not self.random:
+            return None
+        if key is None:
+            raise ValueError(
+                "`key` is missing: this method is random; pass key=jax.random.key(0)."
+            )
+        if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+            raise TypeError(
+                f"`key` must be a typed key such as jax.random.key(0), got {key!r}."
+            )
+        return key
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """What tracing learnt of the output; travels as structure, not as data."""
+
+    num_classes: int | None
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _run(explain, watched, values, clip, target, key):
+    f, arrays, settings = explain.join(values)
+    network = trace(f, clip)
+    warn_of_training_mode(f, network.jaxpr)
+    head = _Head(num_classes(network.output, explain.score))
+    if explain.random:
+        settings = {**settings, "key": key}
+    result = explain.core(network, clip, target, *arrays, **settings)
+    return result, head, network(clip) if watched else None
+
+
+def _unbound(f):
+    """Lets the weights behind a bound method be leaves, as those of a module are.
+
+    A method hashes by the identity of its object: changed weights would be explained
+    by the program, and the constants, compiled before.
+    """
+    if isinstance(f, types.MethodType) and not jax.tree_util.all_leaves([f.__self__]):
+        return jax.tree_util.Partial(f.__func__, f.__self__)
+    return f
+
+
+def _is_array(leaf):
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
+
+
+def _as_index(target):
+    if isinstance(target, (bool, np.bool_)):
+        raise TypeError("`target` must be a class index, got a bool.")
+    try:
+        return operator.index(target)
+    except TypeError:
+        raise TypeError(
+            f"`target` must be one integer class index, got {target!r}."
+        ) from None
+
+
+def _check_traced_index(target):
+    if not jnp.issubdtype(target.dtype, jnp.integer) or target.ndim:
+        raise TypeError(
+            "`target` must be one integer class index, got "
+            f"{target.dtype}{list(target.shape)}; for many clips use jax.vmap."
+        )
+
+
+def _check_range(target, count, score):
+    if not 0 <= target < count:
+        raise ValueError(
+            f"`target` must be in 0..{count - 1} for score={score!r} on {count} "
+            f"classes, got {target}."
+        )

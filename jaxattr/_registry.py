@@ -1,0 +1,99 @@
+"""The table of methods: what the command line, the tests and the benchmarks iterate."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from jaxattr import gradient, perturbation
+
+
+class Method(NamedTuple):
+    """A method as the tools around the library see it.
+
+    Attributes:
+      name: its public name in `jaxattr`.
+      transform: `transform(f, **settings) -> explain`.
+      family: "gradient" or "perturbation".
+      random: whether `explain` needs a key.
+      gradients: settings -> gradient evaluations per clip, for estimates of time.
+      heatmap: shape [T, H, W, ...] of its values -> settings of `to_heatmap`.
+      needs: settings without which it cannot run, such as `baselines`.
+      settings: settings that a run without any should use.
+    """
+
+    name: str
+    transform: Callable[..., Callable[..., Any]]
+    family: str
+    random: bool
+    gradients: Callable[[Mapping[str, Any]], float]
+    heatmap: Callable[[tuple[int, ...]], Mapping[str, Any]]
+    needs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def summary(self) -> str:
+        """First line of its docstring."""
+        return (self.transform.__doc__ or "").partition("\n")[0]
+
+
+def _voxels(shape):
+    """The study's: mean absolute value over channels, cut at the 99.9 % quantile."""
+    return {"channels": "abs_mean", "quantile": 0.999}
+
+
+def _masks(shape):
+    """The study's summed map: every frame blurred by 10 pixels at 112, over its top."""
+    return {
+        "channels": "positive_mean",
+        "blur": 10 * shape[1] / 112,
+        "normalise": "max",
+    }
+
+
+def _cells(shape):
+    """What speaks for the target: the positive part."""
+    return {"channels": "positive_mean", "normalise": "max"}
+
+
+def _gradient(name, gradients, *, random=False, needs=(), heatmap=_voxels):
+    transform = getattr(gradient, name)
+    return Method(name, transform, "gradient", random, gradients, heatmap, needs)
+
+
+def _extremal(name):
+    transform = getattr(perturbation, name)
+    areas = MappingProxyType({"areas": (0.05, 0.1, 0.15)})
+    return Method(name, transform, "perturbation", False, _steps, _masks, (), areas)
+
+
+def _steps(settings):
+    if settings.get("preset") == "paper":
+        return len(settings["areas"]) * (settings.get("num_iterations") or 1200)
+    return len(settings["areas"]) * (settings.get("num_iterations") or 40) + 5
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            _gradient("saliency", lambda s: 1),
+            _gradient("input_x_gradient", lambda s: 1),
+            _gradient("integrated_gradients", lambda s: s.get("num_steps", 64)),
+            _gradient("blur_integrated_gradients", lambda s: s.get("num_steps", 25)),
+            _gradient("smooth_grad", lambda s: s.get("num_samples", 25), random=True),
+            _gradient(
+                "expected_gradients",
+                lambda s: s.get("num_samples", 64),
+                random=True,
+                needs=("baselines",),
+            ),
+            _gradient(
+                "mask_path_gradient",
+                lambda s: len(s.get("levels", range(5))),
+                heatmap=_cells,
+            ),
+            _extremal("extremal_perturbation"),
+            _extremal("step"),
+        )
+    }
+)

@@ -1,0 +1,101 @@
+"""From a network, a target and the name of a score to a scalar function of the clip."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from jaxattr._clip import wide
+
+Clip = Any  # One array [T, H, W, C], or a pytree of arrays for gradient methods.
+Network = Callable[[Clip], Any]
+NamedScore = Literal["logit", "prob", "log_prob", "margin", "sigmoid"]
+Score = NamedScore | Callable[[Any, Any], jax.Array]
+
+
+def check_score(score: Score) -> None:
+    """Raises ValueError unless `score` is callable or the name of a score."""
+    if not callable(score) and score not in get_args(NamedScore):
+        raise ValueError(
+            f"`score` must be one of {', '.join(map(repr, get_args(NamedScore)))} or a "
+            f"callable score(output, target) -> scalar, got {score!r}."
+        )
+
+
+def num_classes(output: Any, score: str | None) -> int | None:
+    """K of an output `[K]` under a named score; None under a callable one (None).
+
+    Raises:
+      ValueError: under a named score, an output that is not one array `[K]`.
+    """
+    if score is None:
+        return None
+    leaves = jax.tree.leaves(output)
+    if not (jax.tree.structure(output) == jax.tree.structure(0) and output.ndim == 1):
+        shapes = [tuple(leaf.shape) for leaf in leaves]
+        raise ValueError(
+            f"`f` must map one clip to logits [K] under score={score!r}, got "
+            f"{type(output).__name__} of shape {shapes}. Pass a clip without "
+            "batch axis (many clips: jax.vmap), or a callable `score(output, target)`."
+        )
+    return output.shape[0]
+
+
+def bind(f: Network, clip: Clip, target: Any, score: Score) -> Callable[[Clip], Any]:
+    """Makes the scalar function of the clip that a method explains.
+
+    Args:
+      f: network, one clip -> output; what `explainer` hands to a method, so that
+        binding several scores runs the Python of the network once.
+      clip: anything of the clip's shapes and dtypes; values are not read.
+      target: class index for a named score, else whatever the callable takes. A traced
+        index out of range makes the score and its gradient NaN.
+      score: "logit", "prob" (softmax), "log_prob", "margin" (over the best other
+        class), "sigmoid", or a callable score(output, target) -> scalar.
+
+    Returns:
+      `s(x) -> []`, float32 or wider, for x like `clip`.
+    """
+    output = jax.eval_shape(f, clip)
+    count = num_classes(output, None if callable(score) else score)
+    if count is None:
+        return lambda x: _as_scalar(score(f(x), target))
+    index = jnp.asarray(target)
+    valid = (index >= 0) & (index < count)
+    index = jnp.where(valid, index, 0)
+    transform = _NAMED[score]
+
+    def bound(x):
+        logits = f(x)
+        logits = logits.astype(wide(logits.dtype))
+        # Every logit times NaN, not the score replaced by NaN: the gradient has to
+        # become NaN as well, at every voxel.
+        poison = jnp.where(valid, 1, jnp.nan).astype(logits.dtype)
+        return transform(logits * poison, index)
+
+    return bound
+
+
+def _as_scalar(value):
+    value = jnp.asarray(value)
+    if value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(
+            "`score` must return one floating-point number, got shape "
+            f"{value.shape} of {value.dtype}."
+        )
+    return value.astype(wide(value.dtype))
+
+
+def _margin(logits, index):
+    others = jnp.where(jnp.arange(logits.size) == index, -jnp.inf, logits)
+    return logits[index] - others.max()
+
+
+_NAMED = {
+    "logit": lambda z, i: z[i],
+    "prob": lambda z, i: jax.nn.softmax(z)[i],
+    "log_prob": lambda z, i: jax.nn.log_softmax(z)[i],
+    "margin": _margin,
+    "sigmoid": lambda z, i: jax.nn.sigmoid(z[i]),
+}

@@ -1,0 +1,84 @@
+"""What a user should be told before trusting an explanation."""
+
+import sys
+import warnings
+
+import numpy as np
+from jax.extend.core import jaxprs_in_params
+
+
+class ExplanationWarning(UserWarning):
+    """The explanation is computed, but may not answer the question that was meant."""
+
+
+def warn_of_prediction(logits: np.ndarray, target: int) -> None:
+    """Warns of a target far from the prediction, and of a head that ends in softmax.
+
+    Args:
+      logits: [K] output of the network for the clip.
+      target: class index in 0..K-1.
+    """
+    count = logits.size
+    order = int((logits > logits[target]).sum())
+    top = max(1, min(5, count // 4))
+    if order >= top:
+        _warn(
+            f"`target` {target} is the network's number {order + 1} of {count} for "
+            f"this clip; the prediction is {int(logits.argmax())}. The explanation "
+            "says what speaks for a class that the network did not choose."
+        )
+    if count > 1 and logits.min() >= 0 and abs(float(logits.sum()) - 1) < 1e-3:
+        _warn(
+            "`f` seems to end in a softmax: its outputs are non-negative and sum to 1. "
+            "Return logits, and choose score='prob' or 'log_prob' where probabilities "
+            "are meant."
+        )
+
+
+def warn_of_training_mode(f, jaxpr) -> None:
+    """Warns of a network that samples or normalises by the clip it is given.
+
+    Args:
+      f: the network; NNX modules are searched for batch norm in training mode.
+      jaxpr: its traced program, searched for random numbers.
+    """
+    if _draws_random_numbers(jaxpr):
+        _warn(
+            "`f` draws random numbers: dropout in training mode? Call `f.eval()` or "
+            "set deterministic=True; what is explained is one random network."
+        )
+    if _has_training_batch_norm(f):
+        _warn(
+            "`f` holds batch norm in training mode, which normalises by the clip "
+            "itself. Call `f.eval()` or set use_running_average=True."
+        )
+
+
+def _warn(message):
+    # The level of the user's call: explain -> _Explain.__call__ -> warn_of -> here.
+    warnings.warn(message, ExplanationWarning, stacklevel=4)
+
+
+_RANDOM = {"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"}
+
+
+def _draws_random_numbers(jaxpr):
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in _RANDOM:
+            return True
+        if any(map(_draws_random_numbers, jaxprs_in_params(eqn.params))):
+            return True
+    return False
+
+
+def _has_training_batch_norm(f):
+    if "flax" not in sys.modules:
+        return False
+    from flax import nnx
+
+    if not isinstance(f, nnx.Module):
+        return False
+    return any(
+        isinstance(m, nnx.BatchNorm) and not m.use_running_average
+        for _, m in nnx.iter_modules(f)
+    )

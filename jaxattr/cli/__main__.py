@@ -1,0 +1,8 @@
+"""`python -m jaxattr.cli`: the command line where its script is not on the path."""
+
+import sys
+
+from jaxattr.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""The machinery that extremal perturbations and STEP share.
+
+*Parameterise, mask, perturb, score, objective, update, project*: grids become masks,
+masks show parts of a clip, a score and two regularisers make the objective, and the
+loop of `_mask_loop` improves it. Areas are one more batch axis.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxattr._clip import narrow, wide
+from jaxattr._expectation import check_chunk
+from jaxattr._explainer import explainer
+from jaxattr._score import Network, Score
+from jaxattr.perturbation._area import area_count, area_digits, area_term
+from jaxattr.perturbation._core import core_term
+from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
+from jaxattr.perturbation._mask_generator import generate_mask
+from jaxattr.perturbation._mask_loop import optimise
+from jaxattr.perturbation._optimisers import (
+    scale_by_damped_momentum,
+    scale_by_shared_adam,
+)
+from jaxattr.perturbation._path_gradient import path_gradient
+from jaxattr.perturbation._presets import (
+    Schedule,
+    check_choice,
+    make_schedule,
+    resolve,
+)
+from jaxattr.perturbation._pyramid import PERTURBATIONS, show
+from jaxattr.perturbation._reward import VARIANTS, kept_score, mask_cost
+from jaxattr.perturbation._selection import shuffled_top_weights, top_weights
+from jaxattr.perturbation._warm_start import warm_start
+
+
+class MaskHistory(NamedTuple):
+    """Course of an optimisation, both parts weighted and to be minimised.
+
+    Attributes:
+      reward: [A, num_iterations], such as -log p of the preserved clip.
+      regulariser: [A, num_iterations], area and core terms.
+    """
+
+    reward: jax.Array
+    regulariser: jax.Array
+
+
+class ExtremalMasks(NamedTuple):
+    """Masks of several areas, and how far each does what it was made for.
+
+    Attributes:
+      values: [T, H, W] sum of the masks over areas, not blurred.
+      masks: [A, T, H, W], about 0 to 1, 1 where the evidence is; as seen by the last
+        forward pass.
+      areas: [A] as asked for. They are shares of the canvas, which is larger than the
+        frame by a margin, as published.
+      kept: [A] probability of the target when the mask is shown (with a sigmoid or
+        callable score, that score).
+      area_reached: [A] mean of each mask, over the frames themselves.
+      history: course of the optimisation.
+      geometry: the sizes used; static.
+    """
+
+    values: jax.Array
+    masks: jax.Array
+    areas: jax.Array
+    kept: jax.Array
+    area_reached: jax.Array
+    history: MaskHistory
+    geometry: MaskGeometry
+
+
+def extremal(
+    f: Network,
+    areas: Any,
+    *,
+    core: bool,
+    mode: str,
+    variant: str,
+    perturbation: str,
+    preset: Any,
+    num_iterations: int | None,
+    ties: str | None,
+    score: Score,
+    chunk: int | None,
+) -> Callable[..., ExtremalMasks]:
+    """Checks the settings of `extremal_perturbation` and `step` and binds them."""
+    areas = _check_areas(areas)
+    check_chunk(chunk)
+    check_choice("variant", variant, VARIANTS)
+    check_choice("perturbation", perturbation, tuple(PERTURBATIONS))
+    config = resolve(preset, mode, num_iterations=num_iterations, ties=ties)
+    sizes = ("step", "sigma", "blur", "core_frames", "core_size")
+    choices = _Choices(
+        mode=mode,
+        variant=variant,
+        perturbation=perturbation,
+        optimiser=config.optimiser,
+        ties=config.ties,
+        core=core,
+        core_shape=config.core_shape,
+        tolerance=config.tolerance,
+        warm_passes=config.warm_passes,
+        sizes=tuple((name, getattr(config, name)) for name in sizes),
+    )
+    return explainer(
+        _explain,
+        f,
+        _numbers(areas, config),
+        random=config.ties == "shuffle",
+        single=True,
+        choices=choices,
+        score=score,
+        chunk=chunk,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choices:
+    """What selects code: static."""
+
+    mode: str
+    variant: str
+    perturbation: str
+    optimiser: str
+    ties: str
+    core: bool
+    core_shape: str
+    tolerance: float | None
+    warm_passes: tuple[int, int]
+    sizes: tuple[tuple[str, float | None], ...]
+
+
+class _Numbers(NamedTuple):
+    """What only scales: traced, so that other values do not recompile."""
+
+    areas: Any  # [A]
+    digits: Any  # [A, 11] of the areas.
+    schedule: Schedule
+    reward_weight: Any  # []
+    warm_levels: Any  # [N]; none: start from ones.
+    warm_digits: Any  # [A, 11] of the share of cells that start high.
+    warm_values: Any  # [2]
+
+
+def _check_areas(areas):
+    try:
+        values = np.asarray(areas, np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(
+            "`areas` must be a non-empty sequence of shares such as (0.05, 0.1), got "
+            f"{areas!r}."
+        )
+    if not ((values > 0) & (values < 1)).all():
+        raise ValueError(f"`areas` must lie inside (0, 1), got {areas!r}.")
+    return values
+
+
+def _numbers(areas, config):
+    high = np.minimum(config.warm_share * areas, 0.999)
+    return _Numbers(
+        areas=areas,
+        digits=np.stack([area_digits(a) for a in areas]),
+        schedule=make_schedule(config),
+        reward_weight=np.array(config.reward_weight),
+        warm_levels=np.array(config.warm_levels, np.float64),
+        warm_digits=np.stack([area_digits(a) for a in high]),
+        warm_values=np.array(config.warm_values),
+    )
+
+
+def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
+    dtype = wide(clip.dtype)
+    numbers = jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
+        numbers,
+    )
+    geometry = mask_geometry(clip.shape[:3], **dict(choices.sizes))
+    pyramid = PERTURBATIONS[choices.perturbation](clip.astype(dtype), geometry.blur)
+    shown = functools.partial(show, pyramid)
+    kept = kept_score(f, clip, target, score)
+    optimiser = _optimiser(choices.optimiser, numbers.schedule.learning_rate)
+    objective = functools.partial(
+        _objective,
+        cost=functools.partial(
+            mask_cost(f, clip, target, score, choices.variant), shown
+        ),
+        geometry=geometry,
+        choices=choices,
+        numbers=numbers,
+        key=key,
+    )
+
+    def optimise_mask(start, digits):
+        state, history = optimise(
+            functools.partial(objective, digits=digits),
+            start,
+            optimiser,
+            lambda grid: jnp.clip(grid, 0, 1),
+            num_iterations=numbers.schedule.area_weight.size,
+            tolerance=choices.tolerance,
+        )
+        mask = geometry.crop(generate_mask(state.evaluated, geometry))
+        return mask, kept(narrow(shown(mask), clip)), history
+
+    shape = (geometry.num_frames, *geometry.grid)
+    if numbers.warm_levels.size:
+        keep = mask_cost(f, clip, target, score, "preserve")
+
+        def gain(grid):
+            return -keep(shown, geometry.crop(generate_mask(grid, geometry)))
+
+        evidence = path_gradient(gain, shape, numbers.warm_levels)
+        starts = jax.vmap(
+            lambda digits: warm_start(
+                evidence, digits, numbers.warm_values, choices.warm_passes
+            )
+        )(numbers.warm_digits)
+    else:
+        starts = jnp.ones((numbers.areas.size, *shape), dtype)
+    masks, kept, history = _over_areas(optimise_mask, (starts, numbers.digits), chunk)
+    return ExtremalMasks(
+        values=masks.sum(0),
+        masks=masks,
+        areas=numbers.areas,
+        kept=kept,
+        area_reached=masks.mean((1, 2, 3)),
+        history=history,
+        geometry=geometry,
+    )
+
+
+def _objective(grid, iteration, *, digits, cost, geometry, choices, numbers, key):
+    """One mask's objective at one iteration: (loss, its two parts)."""
+    canvas = generate_mask(grid, geometry)
+    reward = numbers.reward_weight * cost(geometry.crop(canvas)).astype(grid.dtype)
+    area_key = core_key = None
+    if choices.ties == "shuffle":
+        area_key, core_key = jax.random.split(jax.random.fold_in(key, iteration))
+    if choices.mode == "volume":
+        count = area_count(digits, canvas.size)
+        area = area_term(canvas, count, _select(area_key))
+    else:
+        count = area_count(digits, canvas[0].size)
+        terms = jax.vmap(lambda frame: area_term(frame, count, _select(area_key)))
+        area = terms(canvas).mean()
+    regulariser = numbers.schedule.area_weight[iteration] * area
+    if choices.core:
+        core = core_term(
+            canvas, count, geometry, _select(core_key), shape=choices.core_shape
+        )
+        regulariser = regulariser + numbers.schedule.core_weight[iteration] * core
+    return reward + regulariser, MaskHistory(reward, regulariser)
+
+
+def _select(key):
+    if key is None:
+        return top_weights
+    return functools.partial(shuffled_top_weights, key=key)
+
+
+def _optimiser(name, learning_rate):
+    scale = scale_by_shared_adam if name == "adam" else scale_by_damped_momentum
+    return optax.chain(
+        scale(), optax.scale_by_learning_rate(lambda count: learning_rate[count])
+    )
+
+
+def _over_areas(function, arguments, chunk):
+    num_areas = arguments[0].shape[0]
+    if chunk is None or chunk >= num_areas:
+        return jax.vmap(function)(*arguments)
+    return jax.lax.map(lambda x: function(*x), arguments, batch_size=chunk)

@@ -1,0 +1,28 @@
+"""Flax NNX ports of spatio-temporal networks, with their published weights."""
+
+from jaxattr_models import _extras  # noqa: F401
+
+# isort: split
+
+from jaxattr_models._catalogue import build, models
+from jaxattr_models.evidence import evidence
+from jaxattr_models.lrcn import lrcn
+from jaxattr_models.resnet3d import mc3_18, r2plus1d_18, r3d_18
+from jaxattr_models.spec import ClipSpec
+from jaxattr_models.weights import CheckpointError, convert, fetch, load, save
+
+__all__ = [
+    "CheckpointError",
+    "ClipSpec",
+    "build",
+    "convert",
+    "evidence",
+    "fetch",
+    "load",
+    "lrcn",
+    "mc3_18",
+    "models",
+    "r2plus1d_18",
+    "r3d_18",
+    "save",
+]

@@ -1,0 +1,160 @@
+"""The published weights: where they are, how to know them, and what they are worth."""
+
+import dataclasses
+import hashlib
+import http.client
+import importlib.resources
+import os
+import pathlib
+import urllib.request
+from collections.abc import Callable
+
+from jaxattr_models._errors import CheckpointError
+from jaxattr_models._files import replacing
+
+_CHUNK = 1 << 20
+_TIMEOUT = 30.0  # Seconds without an answer.
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Published weights of one network.
+
+    Attributes:
+      filename: in the cache, or in this package.
+      url: where the official file is; None if it ships with this package.
+      sha256: leading hexadecimal digits of the file's SHA-256. Eight of them, as in
+        torchvision's file names, guard against corruption, not against an adversary.
+      megabytes: approximate size of the file, in units of 2^20 bytes.
+      licence: of the weights, as far as the publisher states one.
+      trained_on: data set.
+      top1: accuracy as published, 0 to 1.
+      top5: likewise.
+    """
+
+    filename: str
+    url: str | None
+    sha256: str
+    megabytes: float
+    licence: str
+    trained_on: str
+    top1: float | None = None
+    top5: float | None = None
+
+
+def _torchvision(filename: str, megabytes: float, top1: float, top5: float) -> Weights:
+    return Weights(
+        filename,
+        f"https://download.pytorch.org/models/{filename}",
+        filename.rsplit("-", 1)[1].removesuffix(".pth"),
+        megabytes,
+        "not stated (torchvision's code is BSD-3-Clause)",
+        "Kinetics-400",
+        top1,
+        top5,
+    )
+
+
+# By network and name.
+CATALOGUE: dict[tuple[str, str], Weights] = {
+    ("r2plus1d_18", "kinetics400"): _torchvision(
+        "r2plus1d_18-91a641e6.pth", 120.3, 0.67463, 0.86175
+    ),
+    ("r3d_18", "kinetics400"): _torchvision(
+        "r3d_18-b3b3357e.pth", 127.4, 0.63200, 0.83479
+    ),
+    ("mc3_18", "kinetics400"): _torchvision(
+        "mc3_18-a90a0ba3.pth", 44.7, 0.63960, 0.84130
+    ),
+    ("evidence", "evidence"): Weights(
+        "evidence.safetensors",
+        None,
+        "",
+        0.2,
+        "Apache-2.0",
+        "synthetic clips of jaxattr.data.evidence",
+    ),
+}
+
+
+def cache_folder() -> pathlib.Path:
+    """Returns `$JAXATTR_HOME`, else `~/.cache/jaxattr`; it may not exist yet."""
+    home = os.environ.get("JAXATTR_HOME")
+    return pathlib.Path(home) if home else pathlib.Path.home() / ".cache" / "jaxattr"
+
+
+def fetch(
+    model: str,
+    name: str,
+    *,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> pathlib.Path:
+    """Returns the verified file of published weights, downloading it if need be.
+
+    The official file is downloaded once, to a temporary name, verified and kept in the
+    cache folder; a file put there by hand is verified and used.
+
+    Args:
+      model: name of the network.
+      name: of its weights.
+      progress: called with the bytes received so far and their total, if known.
+
+    Raises:
+      CheckpointError: if the name is unknown, the file cannot be downloaded, or it is
+        not the published one.
+    """
+    if (model, name) not in CATALOGUE:
+        known = sorted(n for m, n in CATALOGUE if m == model)
+        raise CheckpointError(
+            f"`name` {name!r} is unknown; {model} has {known or 'no weights'}."
+        )
+    entry = CATALOGUE[model, name]
+    if entry.url is None:
+        path = pathlib.Path(str(importlib.resources.files("jaxattr_models")))
+        return path / entry.filename
+    path = cache_folder() / entry.filename
+    if path.exists():
+        _verify(path, entry)
+    else:
+        _download(path, entry, progress)
+    return path
+
+
+def _verify(path: pathlib.Path, entry: Weights) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(entry.sha256):
+        raise CheckpointError(
+            f"`{path}` is not the published file: its SHA-256 begins with "
+            f"{digest[: len(entry.sha256)]}, not {entry.sha256}. Delete it, or replace "
+            f"it by {entry.url}."
+        )
+
+
+def _download(path: pathlib.Path, entry: Weights, progress) -> None:
+    digest, received = hashlib.sha256(), 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            urllib.request.urlopen(entry.url, timeout=_TIMEOUT) as response,
+            replacing(path) as file,
+        ):
+            length = response.headers.get("Content-Length")
+            total = int(length) if length else None
+            while block := response.read(_CHUNK):
+                file.write(block)
+                digest.update(block)
+                received += len(block)
+                if progress is not None:
+                    progress(received, total)
+            if not digest.hexdigest().startswith(entry.sha256):
+                raise CheckpointError(
+                    f"{entry.url} gave {received} bytes of {total}, which are not the "
+                    f"published file: SHA-256 begins with "
+                    f"{digest.hexdigest()[: len(entry.sha256)]}, not {entry.sha256}."
+                )
+    except (OSError, http.client.HTTPException) as error:
+        raise CheckpointError(
+            f"{entry.url} could not be downloaded ({error}). Download it elsewhere and "
+            f"put it into {path.parent} as {path.name}."
+        ) from error

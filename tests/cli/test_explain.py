@@ -1,0 +1,228 @@
+"""The command line on small files, in this process; the demo in one of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxattr.cli import _main, _run, main
+from jaxattr.cli._paths import folder_names
+from jaxattr.data import evidence
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch):
+    """Leaves this process's JAX settings alone."""
+    monkeypatch.setattr(_main, "_keep_compilations", lambda: None)
+
+
+def write_frames(folder, num=16, size=(60, 70), seed=0):
+    """A folder of noisy frames."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for i in range(num):
+        pixels = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:03}.png")
+    return str(folder)
+
+
+def explain(out, *paths, method="saliency", **options):
+    words = ["explain", *paths, "--model", "evidence", "--method", method]
+    options = {"out": str(out), **options}
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return main(words)
+
+
+def test_a_bad_clip_does_not_stop_the_run(tmp_path, capsys):
+    good = write_frames(tmp_path / "a" / "clip & <b>one</b>")
+    twin = write_frames(tmp_path / "b" / "clip & <b>one</b>", seed=1)
+    short = write_frames(tmp_path / "short", num=3)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    out = tmp_path / "out"
+    status = explain(out, good, short, str(empty), twin, method="saliency,smooth_grad")
+    assert status == 1
+    told = capsys.readouterr().err
+    assert "4 clips x 2 methods" in told
+    assert "GiB" in told
+    assert "2 of 4 clips explained" in told
+    assert "empty.mp4" in told
+    folders = sorted(p.name for p in out.iterdir() if p.is_dir())
+    assert len(folders) == 2
+    for name in folders:
+        with np.load(out / name / "values.npz", allow_pickle=False) as values:
+            assert values["saliency/values"].shape == (16, 56, 56, 3)
+            assert values["smooth_grad/standard_error"].shape == (16, 56, 56, 3)
+            assert np.isfinite(values["saliency/values"]).all()
+        assert (out / name / "sheet.png").stat().st_size > 10_000
+        page = (out / name / "index.html").read_text()
+        assert "<b>one" not in page
+    index = (out / "index.html").read_text()
+    assert "short" in index
+    assert "<b>one" not in index
+
+
+def test_ctrl_c_leaves_what_was_finished(tmp_path, monkeypatch, capsys):
+    paths = [write_frames(tmp_path / f"clip{i}", seed=i) for i in range(3)]
+    finished = _run._Worker.explain
+
+    def interrupted(self, job, index, *rest):
+        if index == 1:
+            raise KeyboardInterrupt
+        return finished(self, job, index, *rest)
+
+    monkeypatch.setattr(_run._Worker, "explain", interrupted)
+    assert explain(tmp_path / "out", *paths) == 130
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "clip0",
+        "index.html",
+    ]
+    assert "clip0" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "salency"}, ["no method 'salency'", "saliency"]),
+        ({"method": " , "}, ["names no method"]),
+        ({"method": "expected_gradients"}, ["needs baselines"]),
+        ({"set": "noise=0.1"}, ["no such setting", "score"]),
+        ({"set": "step.noise=0.1"}, ["no method 'step' in this run"]),
+        ({"set": "noise"}, ["setting=value"]),
+        ({"target": "8"}, ["`--target`", "0..7"]),
+        ({"target": "dance"}, ["no such class"]),
+        ({"labels": "/nowhere.txt"}, ["`--labels", "nowhere"]),
+        ({"labels": __file__}, ["`--labels", "for 8 classes"]),
+        ({"method": "smooth_grad", "set": "noise=abc"}, ["`noise`", "abc"]),
+        ({"target": "²"}, ["no such class"]),
+        ({"areas": "a,b", "method": "step"}, ["`--areas`"]),
+        ({"areas": "0.1,1.5", "method": "step"}, ["areas", "1.5"]),
+        ({"score": "logits"}, ["`score`", "logits"]),
+        ({"weights": "kinetics"}, ["kinetics"]),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(tmp_path, capsys, options, words):
+    frames = write_frames(tmp_path / "clip")
+    assert explain(tmp_path / "out", frames, **options) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert told.startswith("jaxattr: ") or "jaxattr: " in told
+    for word in words:
+        assert word in told
+    assert not list((tmp_path / "out").glob("*/*"))
+
+
+def test_an_unwritable_folder_is_told_before_any_work(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    frames = write_frames(tmp_path / "clip")
+    assert explain(tmp_path / "file", frames) == 2
+    assert "`--out" in capsys.readouterr().err
+    assert main(["explain"]) == 2
+    assert main(["explain", "x", "--model", "r2plus1"]) == 2
+    assert "r2plus1d_18" in capsys.readouterr().err
+
+
+def test_labels_from_a_file_name_the_target(tmp_path, capsys):
+    names = [f"class-{i}" for i in range(8)]
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    frames = write_frames(tmp_path / "clip")
+    out = tmp_path / "out"
+    status = explain(
+        out, frames, labels=tmp_path / "names.json", target="CLASS-3", seed=4
+    )
+    assert status == 0
+    page = (out / "clip" / "index.html").read_text()
+    assert "class-3" in page
+    assert not any(f">{name}<" in page for name in evidence.CLASSES)
+
+
+def test_brackets_in_names_and_labels_are_text(tmp_path, capsys):
+    frames = write_frames(tmp_path / "title [b] [dQw4]")
+    (tmp_path / "names.txt").write_text("\n".join(f"[/b]{i}" for i in range(8)))
+    assert explain(tmp_path / "out", frames, labels=tmp_path / "names.txt") == 0
+    assert "title [b] [dQw4]: [/b]" in capsys.readouterr().err
+
+
+def test_every_clip_gets_a_folder_of_its_own():
+    paths = ["a/x.mp4", "b/x.mp4", "index.html.gif", "..", "x-2.gif"]
+    names = folder_names(paths)
+    assert names == ["x", "x-2", "index.html-2", "clip", "x-2-2"]
+
+
+def test_the_estimate_comes_with_the_first_good_clip(tmp_path, capsys):
+    (tmp_path / "empty.mp4").touch()
+    frames = write_frames(tmp_path / "clip")
+    assert explain(tmp_path / "out", str(tmp_path / "empty.mp4"), frames) == 1
+    assert "1 clip x 1 methods" in capsys.readouterr().err
+
+
+def test_random_weights_are_said_on_the_page(tmp_path):
+    frames = write_frames(tmp_path / "clip", num=20, size=(64, 64))
+    words = ["explain", frames, "--model", "lrcn", "--method", "saliency"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert (
+        "weights are random" in (tmp_path / "out" / "clip" / "index.html").read_text()
+    )
+
+
+def test_the_four_known_answers_of_the_lrcn(tmp_path, shared_clips, shared_weights):
+    want = {
+        "k400_playing_guitar_wFWTW0q57ms": "PlayingGuitar",
+        "k400_playing_guitar_2enXX9xrIp0": "PlayingGuitar",
+        "k400_playing_bass_guitar_JVAwfvQUlwA": "PlayingGuitar",
+        "ucf101_WalkingWithDog_g06_c05_16f": "WalkingWithDog",
+    }
+    weights = shared_weights / "ucf50_4cls_lrcn.safetensors"
+    frames = [str(shared_clips / "frames" / name) for name in list(want)[:3]]
+    dog = str(shared_clips / "gifs" / f"{list(want)[3]}.gif")
+    common = {"model": "lrcn", "weights": weights}
+    assert explain(tmp_path / "out", *frames, **common) == 0
+    # A white border of six pixels is not part of the clip.
+    assert explain(tmp_path / "dog", dog, box="6,6,294,294", **common) == 0
+    for name, label in want.items():
+        parent = "dog" if "Dog" in name else "out"
+        with np.load(tmp_path / parent / name / "values.npz") as values:
+            target = json.loads(str(values["metadata"]))["settings"]["target"]
+        assert label in target
+
+
+@pytest.mark.parametrize("command", ["models", "methods", "doctor"])
+def test_tables(command, capsys):
+    assert main([command]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 8
+
+
+def test_convert_round_trip(tmp_path, shared_weights):
+    source = str(shared_weights / "ucf50_4cls_lrcn.safetensors")
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert main(["convert", source, str(first), "--model", "lrcn"]) == 0
+    assert main(["convert", str(first), str(second), "--model", "lrcn"]) == 0
+    from safetensors.numpy import load_file
+
+    a, b = load_file(first), load_file(second)
+    assert a.keys() == b.keys()
+    for name, array in a.items():
+        np.testing.assert_array_equal(array, b[name])
+
+
+def test_the_demo_in_a_process_of_its_own(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxattr.cli", "demo", str(tmp_path / "demo")],
+        env={**os.environ, "JAXATTR_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 clips explained" in done.stderr
+    for folder in (tmp_path / "demo").glob("*/"):
+        with np.load(folder / "values.npz") as values:
+            truth = values["evidence (truth)/values"]
+            heat = np.abs(values["integrated_gradients/values"]).mean(-1)
+        # The evidence is about 2 % of the voxels; chance is the same share of the mass.
+        assert heat[truth > 0.5].sum() / heat.sum() > 0.2

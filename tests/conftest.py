@@ -1,0 +1,89 @@
+"""The strict floor that every test stands on, and the real clips where they exist."""
+
+import contextlib
+import os
+import pathlib
+import warnings
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_default_matmul_precision", "highest")
+
+ABSENT = "shared data is absent"
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def _define_torchvision_ops() -> object:
+    """Lets torchvision import beside a CPU build of torch, whose ops it lacks."""
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    try:
+        import torchvision
+    except Exception:
+        with contextlib.suppress(Exception):
+            _LIBRARY = _define_torchvision_ops()  # Kept alive for the session.
+            import torchvision  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def shared_clips() -> pathlib.Path:
+    """Folder of real clips with boxes; they are not part of the project."""
+    folder = SHARED / "clips"
+    if not folder.is_dir():
+        pytest.skip(f"{ABSENT}: no real clips at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> pathlib.Path:
+    """Folder of small trained networks; they are not part of the project."""
+    folder = SHARED / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"{ABSENT}: no trained weights at {folder}")
+    return folder
+
+
+@pytest.fixture
+def loose_promotion():
+    """Relaxes dtype promotion around third-party networks."""
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        yield
+
+
+_unexplained: list[str] = []
+
+
+def pytest_runtest_logreport(report):
+    """Notes every skip that is not for want of shared data."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr)
+        if ABSENT not in reason:
+            _unexplained.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """In CI an oracle that did not run is a failure."""
+    if os.environ.get("CI") and _unexplained and exitstatus == 0:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says which skips failed the run."""
+    if os.environ.get("CI"):
+        for line in _unexplained:
+            terminalreporter.write_line(f"skipped without leave: {line}", red=True)

@@ -1,0 +1,294 @@
+"""One contract over all methods: every row of the table, whatever its family."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import networks
+import numpy as np
+import pytest
+
+from jaxattr._registry import METHODS
+
+# Settings that keep a run small; optimisation loops are compared over 10 iterations.
+SETTINGS = {
+    "integrated_gradients": {"num_steps": 5},
+    "blur_integrated_gradients": {"num_steps": 5},
+    "smooth_grad": {"num_samples": 5},
+    "expected_gradients": {
+        "num_samples": 5,
+        "baselines": np.random.default_rng(9).normal(size=(3, *networks.SHAPE)),
+    },
+    "step": {"areas": (0.1, 0.3), "num_iterations": 10},
+    "extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
+}
+KEY = jax.random.key(0)
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def explain_of(name, f, **more):
+    return METHODS[name].transform(f, **{**SETTINGS.get(name, {}), **more})
+
+
+def assert_close(got, want, dtype):
+    tolerance = 1e-12 if dtype == jnp.float64 else 1e-5
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        scale = np.nanmax(np.abs(b), initial=1e-30)
+        np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=tolerance * 100)
+
+
+@every_method
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("nnx", jnp.float32),
+        ("nnx", jnp.float64),
+        ("linen", jnp.float32),
+        ("dataclass", jnp.float64),
+        ("function", jnp.float32),
+    ],
+)
+def test_values_are_raw_wide_and_the_same_under_jit(name, kind, dtype):
+    f, clip = networks.make(kind, dtype=dtype), networks.clip(dtype=dtype)
+    explain = explain_of(name, f)
+    direct = explain(clip, 2, key=KEY)
+    assert direct._fields[0] == "values"
+    assert direct.values.dtype == dtype
+    assert direct.values.shape in (clip.shape, clip.shape[:3])
+    assert np.isfinite(direct.values).all()
+    assert np.abs(direct.values).max() > 0
+    passed = jax.jit(lambda e, c, t, k: e(c, t, key=k))(explain, clip, 2, KEY)
+    assert_close(passed, direct, dtype)
+
+
+@every_method
+def test_vmap_equals_loop(name):
+    f = networks.make("nnx")
+    explain = explain_of(name, f)
+    clips = jnp.stack([networks.clip(i) for i in range(3)])
+    targets = jnp.array([0, 4, 2])
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(3))
+    batch = jax.vmap(lambda c, t, k: explain(c, t, key=k))(clips, targets, keys)
+    for i in range(3):
+        one = explain(clips[i], int(targets[i]), key=keys[i])
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], batch), one, jnp.float64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, method in METHODS.items()
+        if "chunk" in inspect.signature(method.transform).parameters
+    ],
+)
+def test_chunk_changes_nothing(name):
+    f, clip = networks.make("nnx"), networks.clip()
+    whole = explain_of(name, f, chunk=None)(clip, 1, key=KEY)
+    for chunk in (2, 3, 100):
+        assert_close(
+            explain_of(name, f, chunk=chunk)(clip, 1, key=KEY), whole, jnp.float64
+        )
+
+
+class Counting(networks.Dataclass):
+    """Counts how often its Python runs."""
+
+    calls = 0
+
+    def __call__(self, x):
+        Counting.calls += 1
+        return super().__call__(x)
+
+
+jax.tree_util.register_dataclass(Counting, ["kernel", "head"], [])
+
+
+@every_method
+def test_one_trace_serves_every_network_clip_target_and_key(name):
+    first, other = (Counting(**vars(networks.make("dataclass", i))) for i in (0, 1))
+    Counting.calls = 0
+    a = explain_of(name, first)(networks.clip(0), 2, key=KEY)
+    assert Counting.calls == 1
+    b = explain_of(name, other)(networks.clip(1), 3, key=jax.random.key(1))
+    explain_of(name, first)(networks.clip(1), np.int64(1), key=KEY)
+    assert Counting.calls == 1
+    assert not np.allclose(a.values, b.values)
+
+
+def test_equal_structure_of_another_class_is_another_network():
+    class Doubled(networks.Dataclass):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+    jax.tree_util.register_dataclass(Doubled, ["kernel", "head"], [])
+    f = networks.make("dataclass")
+    single, double = (
+        METHODS["saliency"].transform(g)(networks.clip(), 1).values
+        for g in (f, Doubled(**vars(f)))
+    )
+    np.testing.assert_allclose(double, 2 * np.asarray(single), rtol=1e-12)
+
+
+def test_narrow_integers_name_classes_beyond_their_range_of_counts():
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=(400, 384)))
+    f = jax.tree_util.Partial(lambda w, x: w @ jnp.tanh(x).ravel(), weight)
+    clip = networks.clip(shape=(2, 8, 8, 3))
+    for name, settings in (
+        ("saliency", {}),
+        ("step", {"areas": (0.2,), "num_iterations": 2, "variant": "delete"}),
+    ):
+        explain = METHODS[name].transform(f, **settings)
+        jitted = jax.jit(lambda e, c, t: e(c, t).values)
+        want = jitted(explain, clip, jnp.int32(200))
+        assert np.isfinite(want).all()
+        got = jitted(explain, clip, jnp.uint8(200))
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("name", ["saliency", "smooth_grad"])
+def test_concrete_inputs_under_an_outer_trace(name):
+    f, clip = networks.make("nnx"), networks.clip()
+    explain = explain_of(name, f)
+    direct = explain(clip, 1, key=KEY).values
+    keys = jax.jit(lambda k: explain(clip, 1, key=k).values)(KEY)
+    scaled = jax.jit(lambda y: y * explain(clip, 1, key=KEY).values)(2.0)
+    assert_close(keys, direct, jnp.float64)
+    assert_close(scaled, 2 * direct, jnp.float64)
+
+
+def test_a_bound_method_is_explained_with_its_weights_of_the_moment():
+    class Net(networks.NNX):
+        def logits(self, x):
+            return self(x)
+
+    net, clip = Net(0, jnp.float64), networks.clip()
+    transform = METHODS["saliency"].transform
+    before = transform(net.logits)(clip, 1).values
+    net.head.kernel[...] = net.head.kernel[...] * 2
+    after = transform(net.logits)(clip, 1).values
+    np.testing.assert_allclose(after, 2 * np.asarray(before), rtol=1e-12)
+
+
+def test_equal_static_parts_of_other_types_are_other_networks():
+    def f(flag, x):
+        return (x.mean((0, 1, 2)) * (2 if flag is True else 1))[:2]
+
+    clip = networks.clip()
+    one, true = (
+        METHODS["saliency"].transform(jax.tree_util.Partial(f, flag))(clip, 1).values
+        for flag in (1, True)
+    )
+    np.testing.assert_allclose(true, 2 * np.asarray(one))
+
+
+class Large(networks.Dataclass):
+    """A network whose weights would show in the text of the program."""
+
+    def __init__(self, kernel, head, large):
+        super().__init__(kernel, head)
+        self.large = large
+
+    def __call__(self, x):
+        return super().__call__(x) + 1e-9 * self.large.sum()
+
+
+jax.tree_util.register_dataclass(Large, ["kernel", "head", "large"], [])
+
+
+@every_method
+def test_no_large_constant_in_the_lowered_text(name):
+    large = jnp.asarray(np.random.default_rng(3).normal(size=(300_000,)))
+    f = Large(**vars(networks.make("dataclass")), large=large)
+    explain, clip = explain_of(name, f), networks.clip()
+    clips, targets, keys = clip[None], jnp.array([2]), KEY[None]
+
+    def passed(e, c, t, k):
+        return e(c, t, key=k)
+
+    def mapped(e, c, t, k):
+        return jax.vmap(lambda c, t, k: e(c, t, key=k))(c, t, k)
+
+    for function, args in ((passed, (clip, 2, KEY)), (mapped, (clips, targets, keys))):
+        text = jax.jit(function).lower(explain, *args).as_text()
+        assert len(text) < 1_500_000
+        assert max(map(len, text.splitlines())) < 200_000
+
+
+@every_method
+def test_a_bad_target_is_refused_or_gives_nan(name):
+    f, clip = networks.make("nnx"), networks.clip()
+    explain = explain_of(name, f)
+    for target in (networks.CLASSES, -1):
+        with pytest.raises(ValueError, match=r"`target`.*0\.\.4"):
+            explain(clip, target, key=KEY)
+        traced = jax.jit(lambda c, t: explain(c, t, key=KEY).values)(clip, target)
+        assert np.isnan(traced).all()
+    for target in (1.0, "cat", True, None):
+        with pytest.raises(TypeError, match="`target`"):
+            explain(clip, target, key=KEY)
+    with pytest.raises(TypeError, match="`target`"):
+        jax.jit(lambda c, t: explain(c, t, key=KEY))(clip, 1.0)
+
+
+@every_method
+def test_bad_clips_and_networks_are_named(name):
+    f, clip = networks.make("nnx"), networks.clip()
+    explain = explain_of(name, f)
+    with pytest.raises(TypeError, match=r"`clip`.*floating point.*uint8"):
+        explain(np.zeros(networks.SHAPE, np.uint8), 0, key=KEY)
+    with pytest.raises(TypeError, match="`clip`"):
+        explain([[0.0]], 0, key=KEY)
+    if METHODS[name].random:
+        with pytest.raises(ValueError, match="`key`"):
+            explain(clip, 0)
+        with pytest.raises(TypeError, match="`key`"):
+            explain(clip, 0, key=np.zeros(2, np.uint32))
+    with pytest.raises(ValueError, match=r"`f` must map one clip to logits \[K\]"):
+        explain_of(name, lambda x: x.mean((1, 2)))(clip, 0, key=KEY)
+    with pytest.raises(TypeError, match="`f`"):
+        explain_of(name, 3)
+    with pytest.raises(ValueError, match="`score`"):
+        explain_of(name, f, score="logits")
+
+
+@every_method
+def test_a_nan_in_the_clip_propagates(name):
+    f = networks.make("nnx")
+    clip = networks.clip().at[2, 3, 4, 1].set(jnp.nan)
+    explain = explain_of(name, f)
+    values = jax.jit(lambda e, c: e(c, 1, key=KEY).values)(explain, clip)
+    assert np.isnan(values).any()
+
+
+@every_method
+def test_a_bfloat16_network_gives_float32_values(name):
+    f = networks.make("nnx", dtype=jnp.bfloat16)
+    got = explain_of(name, f)(networks.clip(dtype=jnp.bfloat16), 1, key=KEY)
+    assert got.values.dtype == jnp.float32
+    assert np.isfinite(got.values).all()
+
+
+@every_method
+def test_a_callable_score_takes_any_output_and_target(name):
+    def f(x):  # One logit per frame, and a regression beside it.
+        return {"frames": (x**2).mean((1, 2)), "speed": 1e-3 * jnp.tanh(x).mean()}
+
+    def score(output, target):
+        return output["frames"][target["frame"], 1] + output["speed"]
+
+    explain = explain_of(name, f, score=score)
+    got = explain(networks.clip(), {"frame": 3}, key=KEY)
+    frames = np.abs(got.values).reshape(networks.SHAPE[0], -1).sum(1)
+    assert np.isfinite(frames).all()
+    assert frames.argmax() == 3
+
+
+@every_method
+def test_the_network_of_the_moment_is_explained(name):
+    f, clip = networks.make("nnx"), networks.clip()
+    explain = explain_of(name, f)
+    before = explain(clip, 1, key=KEY)
+    f.head.kernel[...] = f.head.kernel[...] * -3
+    assert_close(explain(clip, 1, key=KEY), before, jnp.float64)

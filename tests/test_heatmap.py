@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from jaxattr import to_heatmap
+
+VALUES = np.random.default_rng(0).normal(size=(3, 8, 10, 2))
+
+
+@pytest.mark.parametrize(
+    ("channels", "reduce"),
+    [
+        ("abs_mean", lambda v: np.abs(v).mean(-1)),
+        ("abs_sum", lambda v: np.abs(v).sum(-1)),
+        ("abs_max", lambda v: np.abs(v).max(-1)),
+        ("sum_abs", lambda v: np.abs(v.sum(-1))),
+        ("positive_mean", lambda v: np.maximum(v, 0).mean(-1)),
+        ("sum", lambda v: v.sum(-1)),
+        ("mean", lambda v: v.mean(-1)),
+    ],
+)
+def test_channels(channels, reduce):
+    got = to_heatmap(jnp.asarray(VALUES), channels=channels, normalise="none")
+    np.testing.assert_allclose(got, reduce(VALUES), rtol=1e-12)
+    flat = to_heatmap(jnp.asarray(VALUES[..., 0]), channels=channels, normalise="none")
+    np.testing.assert_allclose(flat, reduce(VALUES[..., :1]), rtol=1e-12)
+
+
+def test_the_study_s_percentile_normalisation():
+    heat = np.abs(VALUES).mean(-1)
+    top = np.percentile(heat, 99)
+    want = np.clip((heat - heat.min()) / (top - heat.min()), 0, 1)
+    got = to_heatmap(jnp.asarray(VALUES), quantile=0.99)
+    np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_blur_repeats_the_edge_as_scipy_does():
+    mask = np.abs(VALUES[..., 0])
+    want = np.stack(
+        [ndimage.gaussian_filter(m, 1.7, mode="nearest", radius=7) for m in mask]
+    )
+    got = to_heatmap(jnp.asarray(mask), blur=1.7, normalise="max")
+    np.testing.assert_allclose(got, want / want.max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("normalise", ["range", "max"])
+def test_a_flat_map_or_one_of_nan_is_zero(normalise):
+    flat = jnp.zeros((2, 3, 4))
+    np.testing.assert_array_equal(to_heatmap(flat, normalise=normalise), 0)
+    bad = flat.at[0, 1, 1].set(jnp.nan)
+    np.testing.assert_array_equal(to_heatmap(bad, normalise=normalise), 0)
+
+
+def test_it_composes_with_vmap():
+    batch = jnp.asarray(np.stack([VALUES, 3 * VALUES + 1]))
+    got = jax.vmap(lambda v: to_heatmap(v, quantile=0.9, blur=1.0))(batch)
+    one = to_heatmap(batch[1], quantile=0.9, blur=1.0)
+    np.testing.assert_allclose(got[1], one, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"channels": "median"}, "channels"),
+        ({"normalise": "z"}, "normalise"),
+        ({"quantile": 99.9}, "quantile"),
+        ({"blur": -1}, "blur"),
+    ],
+)
+def test_bad_settings_are_named(settings, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        to_heatmap(jnp.asarray(VALUES), **settings)
+    with pytest.raises(ValueError, match="`values`"):
+        to_heatmap(jnp.zeros((2, 3)))
