@@ -1,41 +1,18 @@
-"""How one convolution is folded, so that a CPU runs it and its gradient at full speed.
+"""How a convolution of any layout becomes 2-D ones in the layout a CPU is fast in.
 
-XLA:CPU has a fast path for 2-D convolutions in layout NHWC x HWIO and for nothing
-else. A 3-D convolution misses it (the input gradient of R(2+1)D-18 takes 8 times
-longer than need be), and so does the input gradient of a 2-D one inside a loop: JAX
-asks for the reversed kernel with its channel axes swapped by name only, XLA hoists the
-reversal out of the loop, and what is left has layout 01oi.
+A 3-D convolution misses the fast path of XLA:CPU: the input gradient of R(2+1)D-18
+takes 8 times longer than need be. Here each becomes one or several 2-D ones.
 """
 
-import functools
-import itertools
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import JaxprEqn
 
-# Up to here weights outweigh activations: reversing the kernel for the gradient costs
-# more than the convolution, and a matrix product needs no reversal.
-_FEW_POSITIONS = 256
-_NHWC = ("NHWC", "HWIO", "NHWC")
-_SWAPPED = ("NHWC", "HWOI", "NHWC")
-
-
-class _Conv(NamedTuple):
-    """The settings of one convolution, one entry per spatial axis; hashable."""
-
-    strides: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
-    lhs_dilation: tuple[int, ...]
-    rhs_dilation: tuple[int, ...]
-    groups: int
-    precision: Any
-    dtype: Any  # Of the result; None for that of the operands.
+from jaxattr.program._conv_2d import Conv, conv_2d, product_of_patches
 
 
 def fold_rule(eqn: JaxprEqn, values: list[Any]) -> list[Any] | None:
@@ -50,7 +27,7 @@ def fold_rule(eqn: JaxprEqn, values: list[Any]) -> list[Any] | None:
         return None
     if 0 in (*eqn.outvars[0].aval.shape, *values[0].shape, *values[1].shape):
         return None
-    conv = _Conv(
+    conv = Conv(
         params["window_strides"],
         params["padding"],
         params["lhs_dilation"],
@@ -64,7 +41,7 @@ def fold_rule(eqn: JaxprEqn, values: list[Any]) -> list[Any] | None:
     x = values[0].transpose(_channels_last(numbers.lhs_spec))
     x, conv = _pad_outside(x, kernel, conv)
     x, conv = _skip_unseen(x, kernel, conv)
-    y = _conv_3d(x, kernel, conv) if rank == 3 else _conv_2d(x, kernel, conv)
+    y = _conv_3d(x, kernel, conv) if rank == 3 else conv_2d(x, kernel, conv)
     return [y.transpose(np.argsort(_channels_last(numbers.out_spec)))]
 
 
@@ -115,6 +92,9 @@ def _conv_3d(x, kernel, conv):
     pointwise = kernel.shape[1:3] == (1, 1) and conv.lhs_dilation == (1, 1, 1)
     if pointwise and kernel.shape[0] > 1:
         return _over_pixels(x, kernel[:, 0], conv)
+    moves_by_one = conv.strides[0] == conv.rhs_dilation[0] == 1
+    if conv.plain and moves_by_one and kernel.shape[0] > 1:
+        return _frame_by_frame(x, kernel, conv)
     return _over_frames(x, kernel, conv)
 
 
@@ -127,8 +107,34 @@ def _over_pixels(x, kernel, conv):
         lhs_dilation=(1, 1),
         rhs_dilation=(conv.rhs_dilation[0], 1),
     )
-    y = _conv_2d(x.reshape(batch, time, height * width, channels), kernel, flat)
+    y = conv_2d(x.reshape(batch, time, height * width, channels), kernel, flat)
     return y.reshape(batch, y.shape[1], height, width, y.shape[-1])
+
+
+def _frame_by_frame(x, kernel, conv):
+    """A kernel [T, H, W, C, O] that moves in time by one frame.
+
+    The patches of a frame are made once and multiplied with the kernel's T slices side
+    by side. What a frame gives to each of T outputs is added up on the way.
+    """
+    size, *taps, _ = kernel.shape
+    slices = kernel.transpose(1, 2, 3, 0, 4).reshape(*taps, -1)
+
+    def add(partial, frame):
+        y = product_of_patches(frame, slices, conv.in_space)
+        parts = jnp.split(y, size, axis=-1)
+        sums = [part + y for part, y in zip((0, *partial), parts)]
+        return tuple(sums[:-1]), sums[-1]
+
+    frames = x.swapaxes(0, 1)
+    spec = jax.eval_shape(lambda frame: add((0,) * size, frame)[1], frames[0])
+    nothing = (jnp.zeros(spec.shape, spec.dtype),) * (size - 1)
+    partial, y = lax.scan(add, nothing, frames)
+    # Step t completes the output that sees frame t last; the rest wait for padding.
+    y = jnp.concatenate([y, jnp.stack(partial[::-1])])
+    low, high = conv.padding[0]
+    y = lax.slice_in_dim(y, size - 1 - low, x.shape[1] + high)
+    return y.swapaxes(0, 1)
 
 
 def _over_frames(x, kernel, conv):
@@ -147,87 +153,5 @@ def _over_frames(x, kernel, conv):
     frames = jnp.concatenate(grouped, axis=-1)
     frames = frames.reshape(-1, *frames.shape[2:4], conv.groups * size * channels)
     kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, -1, out)
-    flat = _Conv(*(setting[1:] for setting in conv[:4]), *conv[4:])
-    y = _conv_2d(frames, kernel, flat)
+    y = conv_2d(frames, kernel, conv.in_space)
     return y.reshape(x.shape[0], steps, *y.shape[1:])
-
-
-def _conv_2d(x, kernel, conv):
-    """A 2-D convolution of [B, H, W, C]."""
-    sizes = zip(x.shape[1:3], kernel.shape, *conv[:2], conv.rhs_dilation)
-    shape = [
-        (size + sum(padding) - (taps - 1) * dilation - 1) // stride + 1
-        for size, taps, stride, padding, dilation in sizes
-    ]
-    plain = conv.groups == 1 and conv.lhs_dilation == (1, 1)
-    if plain and x.shape[0] * math.prod(shape) <= _FEW_POSITIONS:
-        return _as_product(x, kernel, conv, shape)
-    return _convolve(x, kernel, conv)
-
-
-def _as_product(x, kernel, conv, shape):
-    """A 2-D convolution as one matrix product of its patches."""
-    x = jnp.pad(x, ((0, 0), *conv.padding, (0, 0)))
-    starts = [
-        range(0, taps * dilation, dilation)
-        for taps, dilation in zip(kernel.shape, conv.rhs_dilation)
-    ]
-    ends = [(count - 1) * stride + 1 for count, stride in zip(shape, conv.strides)]
-    patches = [
-        lax.slice(
-            x,
-            (0, row, column, 0),
-            (x.shape[0], row + ends[0], column + ends[1], x.shape[3]),
-            (1, *conv.strides, 1),
-        )
-        for row, column in itertools.product(*starts)
-    ]
-    return lax.dot_general(
-        jnp.concatenate(patches, axis=-1),
-        kernel.reshape(-1, kernel.shape[-1]),
-        (((3,), (0,)), ((), ())),
-        precision=conv.precision,
-        preferred_element_type=conv.dtype,
-    )
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _convolve(x, kernel, conv):
-    return _conv_general(x, kernel, conv, _NHWC)
-
-
-@functools.partial(_convolve.defjvp, symbolic_zeros=True)
-def _convolve_jvp(conv, primals, tangents):
-    """Differentiates so that the transpose is a convolution in the fast layout.
-
-    JAX transposes a convolution in x by reversing the kernel and swapping the names of
-    its channel axes. Here the tangent is written with a kernel that is swapped in
-    memory and in name, which is the same number; transposed, the names come out right,
-    and the gradient is a convolution of the cotangent with
-    `kernel[::-1, ::-1].swapaxes(2, 3)` in layout HWIO. Both steps are plain operations
-    of JAX: forward mode, second derivatives and batching need nothing more.
-    """
-    x, kernel = primals
-    dx, dkernel = tangents
-    y = _convolve(x, kernel, conv)
-    dy = []
-    if not isinstance(dx, SymbolicZero):
-        dy.append(_conv_general(dx, kernel.swapaxes(2, 3), conv, _SWAPPED))
-    if not isinstance(dkernel, SymbolicZero):
-        dy.append(_conv_general(x, dkernel, conv, _NHWC))
-    return y, sum(dy[1:], dy[0]) if dy else jnp.zeros_like(y)
-
-
-def _conv_general(x, kernel, conv, names):
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=conv.strides,
-        padding=conv.padding,
-        lhs_dilation=conv.lhs_dilation,
-        rhs_dilation=conv.rhs_dilation,
-        dimension_numbers=names,
-        feature_group_count=conv.groups,
-        precision=conv.precision,
-        preferred_element_type=conv.dtype,
-    )

@@ -13,9 +13,11 @@ def fold_convs(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     The result computes the same function up to rounding. Of its 3-D convolutions,
     those that see one frame become 2-D with time as batch; those that see one pixel
-    become 2-D over time and the pixels in a row; any other sees its frames side by
-    side as channels. Their input gradients, and those of 2-D convolutions, are as fast
-    inside `scan` and `while_loop` as outside. All derivatives work, forward mode too.
+    become 2-D over time and the pixels in a row; those that move by one frame become a
+    product of the patches of one frame after the other; any other sees its frames side
+    by side as channels. Their input gradients, and those of 2-D convolutions, are as
+    fast inside `scan` and `while_loop` as outside. All derivatives work, forward mode
+    too.
 
     Methods do this by themselves on a CPU; use it for your own gradients and training
     steps. It is measured on the CPU only: on a GPU or TPU, measure first. Left alone

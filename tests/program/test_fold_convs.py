@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxattr.program import _conv, fold_convs, trace
+from jaxattr.program import _conv_2d, fold_convs, trace
 
 LAYOUTS = [
     ("NDHWC", "DHWIO", "NDHWC"),
@@ -101,8 +101,10 @@ def derivatives(f, x, kernel, out):
 
 def check_against_lax(seed, monkeypatch):
     f, x, kernel, settings = draw(seed)
-    # Both ways to write a small 2-D convolution, whatever its size.
-    monkeypatch.setattr(_conv, "_FEW_POSITIONS", [0, 10**6][seed % 2])
+    # Every way to write a 2-D convolution and its gradient, whatever its size.
+    few, one = [(0, 0), (0, 10**6), (10**6, 0)][seed % 3]
+    monkeypatch.setattr(_conv_2d, "_FEW_POSITIONS", few)
+    monkeypatch.setattr(_conv_2d, "_ONE_IMAGE", one)
     out = jax.eval_shape(f, (x, kernel)).shape
     expected = derivatives(f, x, kernel, out)
     got = derivatives(trace(f, (x, kernel), fold=True), x, kernel, out)
@@ -131,6 +133,7 @@ def test_many_random_convolutions_agree_with_lax(seed, monkeypatch):
         ((3, 1, 1), (2, 1, 1), (1, 0, 0), (1, 1, 1), 1),
         ((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), 2),
         ((3, 2, 3), (1, 1, 2), (2, 1, 2), (2, 1, 2), 1),
+        ((4, 3, 2), (1, 2, 1), (2, 1, 0), (1, 1, 1), 1),
         ((1, 1, 1), (2, 2, 2), (0, 0, 0), (1, 1, 1), 1),
     ],
 )
@@ -203,8 +206,10 @@ def convolutions(f, *args):
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="about XLA:CPU")
 @pytest.mark.parametrize("rank", [2, 3])
-def test_every_convolution_of_a_loop_is_in_the_fast_layout(rank):
+def test_every_convolution_of_a_loop_is_in_the_fast_layout(rank, monkeypatch):
     """The trap this transform exists for: `01oi` after hoisting out of a loop."""
+    monkeypatch.setattr(_conv_2d, "_FEW_POSITIONS", 0)
+    monkeypatch.setattr(_conv_2d, "_ONE_IMAGE", 0)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, *(5, 40, 38)[3 - rank :], 3)).astype(np.float32)
     weights = [
@@ -217,7 +222,7 @@ def test_every_convolution_of_a_loop_is_in_the_fast_layout(rank):
         def core(weights, x):
             def f(x):
                 for stride, w in zip((2, 1), weights):
-                    strides = (1,) * (rank - 2) + (stride, stride)
+                    strides = (2,) * (rank - 2) + (stride, stride)
                     x = jnp.tanh(
                         lax.conv_general_dilated(
                             x, w, strides, "SAME", dimension_numbers=layout
