@@ -13,13 +13,18 @@ from typing import Any
 import jax
 
 
+_PAUSE = 0.3  # Seconds; libgomp and libomp spin for at most 0.2.
+
+
 def interleaved(
     runs: Mapping[str, Callable[[], Any]], repeats: int = 7
 ) -> dict[str, list[float]]:
     """Seconds of every run, one round of all after another.
 
     What disturbs the machine for a while then disturbs all competitors alike. The
-    first round warms up (compiles) and is not counted.
+    first round warms up (compiles) and is not counted. Each run starts after a pause:
+    the threads of an OpenMP library, torch's among them, spin for a while after their
+    work is done and would slow down whoever comes next.
 
     Args:
       runs: name -> function to time; what it returns is waited for.
@@ -31,6 +36,7 @@ def interleaved(
     seconds = {name: [] for name in runs}
     for round_ in range(repeats + 1):
         for name, run in runs.items():
+            time.sleep(_PAUSE)
             start = time.perf_counter()
             jax.block_until_ready(run())
             if round_:

@@ -1,29 +1,58 @@
 """The same networks in JAX and in PyTorch, with the same weights, for fair races."""
 
+import contextlib
 import tempfile
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
-from fold_convs import _import_torch
 
 import jaxattr_models as models
 
+
+def _import_torch():
+    """Imports torchvision also beside a CPU build of torch, which lacks two ops."""
+    import torch
+
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torchvision  # noqa: F401
+
+        return torch
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    torch._jaxattr_keep = library  # The definitions live as long as the object.
+    return torch
+
+
 torch = _import_torch()
+FORMATS = {
+    "torch": torch.contiguous_format,
+    "torch channels last": torch.channels_last_3d,
+}
 
 
-def r2plus1d():
-    """R(2+1)D-18 with random weights: ours, and torchvision's in evaluation mode."""
+def torchvision(name):
+    """A video network of torchvision's with random weights: ours, and its own.
+
+    Args:
+      name: such as "r2plus1d_18".
+
+    Returns:
+      The network in JAX and the module, in evaluation mode and with frozen parameters.
+    """
     from torchvision.models import video
 
     torch.manual_seed(0)
-    module = video.r2plus1d_18().eval().requires_grad_(False)
+    module = getattr(video, name)().eval().requires_grad_(False)
     for m in module.modules():
         if isinstance(m, torch.nn.BatchNorm3d):
             m.running_mean.normal_(0, 0.1)
             m.running_var.uniform_(0.5, 1.5)
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:
         torch.save(module.state_dict(), file.name)
-        return models.r2plus1d_18(weights=file.name), module
+        return getattr(models, name)(weights=file.name), module
 
 
 def evidence():

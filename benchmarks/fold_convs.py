@@ -9,18 +9,17 @@ product. Beside the times: how far the folded gradient is from torch's.
 """
 
 import argparse
-import contextlib
+import copy
 import math
-import tempfile
-import warnings
 
 import _timing
+import _torch_networks
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _torch_networks import FORMATS, torch
 from jax.extend.core import jaxprs_in_params
 
-import jaxattr_models as models
 from jaxattr.program import trace
 
 TARGET = 232
@@ -40,21 +39,22 @@ def main() -> None:
     record = {"machine": _timing.machine(), "clip": size, "repeats": repeats}
     print(record["machine"], flush=True)
     for name in args.networks:
-        record[name] = _measure(name, size, repeats, args.skip_plain)
+        record[name] = {}
+        for _ in _measure(name, size, repeats, args.skip_plain, record[name]):
+            _timing.write(args.out, record)  # What is done stays, whatever comes.
     record["load after"] = _timing.machine()["load"]
     _timing.write(args.out, record)
 
 
-def _measure(name, size, repeats, skip_plain):
-    network, torch_runs = _both(name, size)
+def _measure(name, size, repeats, skip_plain, record):
+    """Fills the record of a network; yields after each row."""
+    network, module = _torch_networks.torchvision(name)
     clips = np.random.default_rng(0).normal(size=(4, *size, 3)).astype(np.float32)
     folded, plain = (_jax_runs(network, clips, fold) for fold in (True, False))
     ours = np.asarray(folded["gradient"]())
-    theirs = torch_runs["torch"]("gradient", clips)()
-    record = {
-        "gflop": _gflop(network, clips[0]),
-        "difference": float(abs(ours - theirs).max() / abs(theirs).max()),
-    }
+    theirs = _torch_run(module, FORMATS["torch"], "gradient", clips)()
+    record["gflop"] = _gflop(network, clips[0])
+    record["difference"] = float(abs(ours - theirs).max() / abs(theirs).max())
     print(
         f"\n{name}: {record['gflop']:.1f} GFLOP forward; folded and torch's gradient "
         f"differ by {record['difference']:.1e} of the largest\n"
@@ -62,16 +62,13 @@ def _measure(name, size, repeats, skip_plain):
     )
     for task, passes in (("forward", 1), ("gradient", 2), ("loop", 2), ("batch", 8)):
         runs = {"folded": folded[task], "product": _matrix_product()}
-        for layout, make in torch_runs.items():
-            runs[layout] = make("gradient" if task == "loop" else task, clips)
-        if not skip_plain and task in ("forward", "gradient"):
-            runs["plain"] = plain[task]
+        for name, layout in FORMATS.items():
+            runs[name] = _torch_run(module, layout, task, clips)
         seconds = _timing.medians(_timing.interleaved(runs, repeats))
-        if not skip_plain and task == "loop":  # Once: it takes minutes.
-            (seconds["plain"],) = _timing.interleaved({"": plain["loop"]}, 1)[""]
+        if not skip_plain and task in ("forward", "gradient"):  # Once: it is slow.
+            (seconds["plain"],) = _timing.interleaved({"": plain[task]}, 1)[""]
         if task == "loop":
-            for ours in {"folded", "plain"} & set(seconds):
-                seconds[ours] /= LOOP
+            seconds["folded"] /= LOOP
         ceiling = _GEMM / seconds.pop("product") / 1e9
         peer = min(seconds["torch"], seconds["torch channels last"])
         record[task] = {
@@ -81,7 +78,7 @@ def _measure(name, size, repeats, skip_plain):
             "floor": passes * record["gflop"] / ceiling,
         }
         _show(task, record[task])
-    return record
+        yield
 
 
 def _jax_runs(network, clips, fold):
@@ -118,66 +115,25 @@ def _jax_runs(network, clips, fold):
     }
 
 
-def _both(name, size):
-    """The network in JAX, and torch's by memory format, with the same weights."""
-    torch = _import_torch()
-    from torchvision.models import video
+def _torch_run(module, layout, task, clips):
+    """The forward pass or the gradient in torch, in one of its memory formats."""
+    if task != "batch":
+        clips = clips[:1]
+    x = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).contiguous()
+    x = x.to(memory_format=layout)
+    module = copy.deepcopy(module).to(memory_format=layout)
 
-    torch.manual_seed(0)
-    module = getattr(video, name)().eval().requires_grad_(False)
-    for m in module.modules():
-        if isinstance(m, torch.nn.BatchNorm3d):
-            m.running_mean.normal_(0, 0.1)
-            m.running_var.uniform_(0.5, 1.5)
-    with tempfile.NamedTemporaryFile(suffix=".pth") as file:
-        torch.save(module.state_dict(), file.name)
-        network = getattr(models, name)(weights=file.name)
+    def forward():
+        with torch.no_grad():
+            return module(x).numpy()
 
-    def runner(layout):
-        there = getattr(video, name)().eval().requires_grad_(False)
-        there.load_state_dict(module.state_dict())
-        there = there.to(memory_format=layout)
+    def gradient():
+        z = x.detach().requires_grad_()
+        module(z)[:, TARGET].sum().backward()
+        g = z.grad.permute(0, 2, 3, 4, 1).numpy()
+        return g if task == "batch" else g[0]
 
-        def make(task, clips):
-            if task != "batch":
-                clips = clips[:1]
-            x = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).contiguous()
-            x = x.to(memory_format=layout)
-
-            def forward():
-                with torch.no_grad():
-                    return there(x).numpy()
-
-            def gradient():
-                z = x.detach().requires_grad_()
-                there(z)[:, TARGET].sum().backward()
-                g = z.grad.permute(0, 2, 3, 4, 1).numpy()
-                return g if task == "batch" else g[0]
-
-            return forward if task == "forward" else gradient
-
-        return make
-
-    return network, {
-        "torch": runner(torch.contiguous_format),
-        "torch channels last": runner(torch.channels_last_3d),
-    }
-
-
-def _import_torch():
-    """Imports torchvision also beside a CPU build of torch, which lacks two ops."""
-    import torch
-
-    with contextlib.suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torchvision  # noqa: F401
-
-        return torch
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torch._jaxattr_keep = library  # The definitions live as long as the object.
-    return torch
+    return forward if task == "forward" else gradient
 
 
 _SIDE = 2048

@@ -18,7 +18,7 @@ import _torch_networks
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _torch_networks import torch
+from _torch_networks import FORMATS, torch
 from torch_step import Sizes, TorchStep
 
 from jaxattr.data import evidence
@@ -28,10 +28,6 @@ from jaxattr.program import trace
 
 FAST = resolve("fast", "volume")
 LOOP = 4  # Iterations between the two runs whose difference is timed.
-FORMATS = {
-    "torch": torch.contiguous_format,
-    "torch channels last": torch.channels_last_3d,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +74,7 @@ def _case(name, quick):
         one = evidence.render(jax.random.fold_in(evidence.split_key("dev"), 0))
         areas = (0.05, 0.1, 0.15, 0.5)
         return Case(network, module, np.asarray(one.clip), int(one.target), areas)
-    network, module = _torch_networks.r2plus1d()
+    network, module = _torch_networks.torchvision(name)
     shape = (8, 56, 56, 3) if quick else (16, 112, 112, 3)
     clip = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     with torch.no_grad():
