@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxattr import gradient, perturbation
+from jaxattr._drawing import cells, masks, voxels
 
 
 class Method(NamedTuple):
@@ -36,26 +37,7 @@ class Method(NamedTuple):
         return (self.transform.__doc__ or "").partition("\n")[0]
 
 
-def _voxels(shape):
-    """The study's: mean absolute value over channels, cut at the 99.9 % quantile."""
-    return {"channels": "abs_mean", "quantile": 0.999}
-
-
-def _masks(shape):
-    """The study's summed map: every frame blurred by 10 pixels at 112, over its top."""
-    return {
-        "channels": "positive_mean",
-        "blur": 10 * shape[1] / 112,
-        "normalise": "max",
-    }
-
-
-def _cells(shape):
-    """What speaks for the target: the positive part."""
-    return {"channels": "positive_mean", "normalise": "max"}
-
-
-def _gradient(name, gradients, *, random=False, needs=(), heatmap=_voxels):
+def _gradient(name, gradients, *, random=False, needs=(), heatmap=voxels):
     transform = getattr(gradient, name)
     return Method(name, transform, "gradient", random, gradients, heatmap, needs)
 
@@ -63,7 +45,7 @@ def _gradient(name, gradients, *, random=False, needs=(), heatmap=_voxels):
 def _extremal(name):
     transform = getattr(perturbation, name)
     areas = MappingProxyType({"areas": (0.05, 0.1, 0.15)})
-    return Method(name, transform, "perturbation", False, _steps, _masks, (), areas)
+    return Method(name, transform, "perturbation", False, _steps, masks, (), areas)
 
 
 def _steps(settings):
@@ -90,7 +72,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _gradient(
                 "mask_path_gradient",
                 lambda s: len(s.get("levels", range(5))),
-                heatmap=_cells,
+                heatmap=cells,
             ),
             _extremal("extremal_perturbation"),
             _extremal("step"),

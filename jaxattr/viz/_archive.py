@@ -35,7 +35,12 @@ def save_values(
         leaves, _ = jax.tree_util.tree_flatten_with_path(fields(result))
         for keys, leaf in leaves:
             name = jax.tree_util.keystr(keys, simple=True, separator="/")
-            arrays[f"{method}/{name}"] = _plain(leaf)
+            name = f"{method}/{name}"
+            if name in arrays:
+                raise ValueError(
+                    f"`results` has two arrays called {name!r}; rename a method."
+                )
+            arrays[name] = _plain(leaf)
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

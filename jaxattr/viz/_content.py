@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxattr import _drawing
 from jaxattr._heatmap import to_heatmap
 from jaxattr.viz._archive import fields
 from jaxattr.viz._resize import resize_frames
@@ -83,15 +84,20 @@ def gather(
     settings: Mapping[str, Any] | None = None,
     title: str | None = None,
     warnings: Sequence[str] = (),
+    heatmaps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Content:
     """Checks what `save_report` was given and turns it into `Content`."""
     rgb = to_rgb(clip, spec)
     settings, warnings = dict(settings or {}), [str(w) for w in warnings]
-    heatmaps, drawn_with, masks = {}, {}, []
+    heatmaps = heatmaps or {}
+    _check_names(results, heatmaps)
+    drawn, drawn_with, masks = {}, {}, []
     for name, result in results.items():
         parts = fields(result)
         values = _values(name, parts, rgb, warnings)
-        heatmaps[name], drawn_with[name] = _heat(values, "masks" in parts)
+        kind = _drawing.masks if "masks" in parts else _drawing.voxels
+        drawn_with[name] = dict(heatmaps.get(name, kind(values.shape)))
+        drawn[name] = _heat(values, drawn_with[name])
         if parts.get("masks") is not None and parts.get("areas") is not None:
             masks.append(_masks(name, parts, rgb))
     weights = settings.get("weights", "not said")
@@ -99,7 +105,7 @@ def gather(
         title=title or "Explanation of one clip",
         rgb=rgb,
         picture=rgb if source is None else source_view(source),
-        heatmaps=heatmaps,
+        heatmaps=drawn,
         drawn_with=drawn_with,
         masks=masks,
         times=_times(source, len(rgb)),
@@ -134,17 +140,29 @@ def _values(name: str, parts: dict, rgb: np.ndarray, warnings: list[str]) -> np.
     return values
 
 
-def _heat(values: np.ndarray, masked: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    """Draws as the video study does: masks blurred, all else without its outliers."""
-    settings = {"channels": "abs_mean", "quantile": 0.999}
-    if masked:
-        blur = 10 * values.shape[1] / 112
-        settings = {"channels": "positive_mean", "blur": blur, "normalise": "max"}
+def _check_names(results: Mapping[str, Any], heatmaps: Mapping[str, Any]) -> None:
+    labels = [str(name) for name in results]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(
+                f"`results` holds {label!r} twice; give every result its own name."
+            )
+    unknown = sorted(heatmaps.keys() - results.keys())
+    if unknown:
+        raise ValueError(f"`heatmaps` names {unknown}, which `results` does not hold.")
+
+
+def _heat(values: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
     heat = np.asarray(to_heatmap(jnp.asarray(values), **settings))
-    if not heat.any() and not masked:  # So sparse that all of it was an outlier.
-        settings["quantile"] = 1.0
+    if not heat.any() and settings.get("quantile", 1.0) < 1:
+        settings["quantile"] = 1.0  # So sparse that all of it was an outlier.
         heat = np.asarray(to_heatmap(jnp.asarray(values), **settings))
-    return heat, settings
+    if heat.min() < 0 or heat.max() > 1:
+        raise ValueError(
+            f"`heatmaps` must give values in 0..1 to be drawn, got {settings} and "
+            f"{heat.min():.3g}..{heat.max():.3g}."
+        )
+    return heat
 
 
 def _masks(name: str, parts: dict, rgb: np.ndarray) -> Masks:

@@ -30,6 +30,7 @@ def save_report(
     settings: Mapping[str, Any] | None = None,
     title: str | None = None,
     warnings: Sequence[str] = (),
+    heatmaps: Mapping[str, Mapping[str, Any]] | None = None,
     fps: float = 8.0,
 ) -> pathlib.Path:
     """Writes what the methods found in one clip, for people and for programs.
@@ -58,6 +59,8 @@ def save_report(
         Mappings inside make groups, such as one per method.
       title: of the page; the clip's name, as a rule.
       warnings: sentences that a reader must see first.
+      heatmaps: by name of the method, settings of `to_heatmap` to draw it with, where
+        it should not be as above.
       fps: speed of the films, in frames per second.
 
     Returns:
@@ -65,7 +68,7 @@ def save_report(
 
     Raises:
       OSError: `folder` cannot be written; raised before any work.
-      ValueError: shapes that do not fit, or no results.
+      ValueError: shapes that do not fit, no results, or two of one name.
       ImportError: Pillow, matplotlib or PyAV is missing: `jaxattr[viz,video]`.
 
     References:
@@ -86,6 +89,7 @@ def save_report(
             settings=settings,
             title=title,
             warnings=warnings,
+            heatmaps=heatmaps,
         )
         save_values(stage / "values.npz", clip, results, _metadata(content, target))
         save_png(stage / "sheet.png", _sheet(content))
@@ -130,6 +134,8 @@ def _sheet(content: Content):
     for found in content.masks:
         for i, area in enumerate(found.areas):
             name = f"{found.name}, {percent(area)}"
+            if name in masks:  # Areas that differ only in further digits.
+                name = f"{name} ({i + 1})"
             masks[name] = resize_maps(found.masks[i], height, shape)
             if found.kept is not None:
                 notes[name] = f"kept {float(found.kept[i]):.3f}"

@@ -136,6 +136,46 @@ def test_bad_results_are_named(tmp_path, clip, results):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_result_overwrites_another(tmp_path, clip, results):
+    cam = results["cam"]
+    with pytest.raises(ValueError, match="`results` holds '1' twice"):
+        save_report(tmp_path / "out", clip, {1: cam, "1": cam})
+    with pytest.raises(ValueError, match="two arrays called 'step/history/values'"):
+        save_report(
+            tmp_path / "out",
+            clip,
+            {
+                "step": results["step"]._replace(history={"values": cam.values}),
+                "step/history": cam,
+            },
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_areas_that_print_alike_get_a_row_each(clip, results):
+    alike = results["step"]._replace(areas=np.asarray([0.05, 0.0500001]))
+    sheet = _report._sheet(gather(clip, {"step": alike}))
+    other = _report._sheet(gather(clip, {"step": results["step"]}))
+    assert sheet.height == other.height
+
+
+def test_maps_are_drawn_as_they_are_asked_to_be(tmp_path, clip, results):
+    settings = {"channels": "positive_mean", "normalise": "max"}
+    values = results["integrated_gradients"].values
+    content = gather(clip, results, heatmaps={"integrated_gradients": settings})
+    positive = np.maximum(values, 0).mean(-1)
+    np.testing.assert_allclose(
+        content.heatmaps["integrated_gradients"], positive / positive.max(), rtol=1e-6
+    )
+    assert content.drawn_with["integrated_gradients"] == settings
+    assert content.drawn_with["cam"]["quantile"] == 0.999
+    with pytest.raises(ValueError, match=r"`heatmaps` names .*'nothing'"):
+        gather(clip, results, heatmaps={"nothing": settings})
+    signed = {"channels": "mean", "normalise": "none"}
+    with pytest.raises(ValueError, match="`heatmaps` must give values in 0"):
+        gather(clip, results, heatmaps={"integrated_gradients": signed})
+
+
 def test_values_that_are_not_finite_are_said(tmp_path, clip, results):
     bad = results["cam"]._replace(values=np.full(clip.shape[:3], np.nan))
     page = save_report(tmp_path, clip, {"cam": bad}).read_text("utf-8")
