@@ -25,8 +25,12 @@ def pick(
       special: "name.setting=value" or "setting=value", the value a Python literal.
 
     Raises:
-      CommandError: an unknown method or setting, with the nearest names.
+      CommandError: an unknown method or setting, with the nearest names; a method named
+        twice; a common setting that none of the methods has.
+      ValueError: a value that its method refuses.
+      TypeError: likewise.
     """
+    common = {name: value for name, value in common.items() if value is not None}
     chosen = {}
     for name in filter(None, (part.strip() for part in names.split(","))):
         method = METHODS.get(name)
@@ -37,13 +41,21 @@ def pick(
                 f"{name} needs {', '.join(method.needs)}, which only Python can give: "
                 f"see help(jaxattr.{name})."
             )
-        known = inspect.signature(method.transform).parameters
-        given = {k: v for k, v in common.items() if k in known and v is not None}
+        if name in chosen:
+            raise CommandError(
+                f"`--method` names {name} twice, but a page holds one result of a "
+                "method; run again with another --out for other settings."
+            )
+        given = {k: v for k, v in common.items() if k in _settings(name)}
         chosen[name] = {**method.settings, **given}
     if not chosen:
         raise CommandError("`--method` names no method; see `jaxattr methods`.")
+    for option in common:
+        _check_taken(option, chosen)
     for text in special:
         _assign(text, chosen)
+    for name, settings in chosen.items():
+        METHODS[name].transform(_no_network, **settings)  # Checks them, runs nothing.
     return chosen
 
 
@@ -52,6 +64,28 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
     return f"; did you mean {' or '.join(close or known[:12])}?"
+
+
+def _settings(name):
+    return inspect.signature(METHODS[name].transform).parameters.keys() - {"f"}
+
+
+def _check_taken(option, chosen):
+    """An option must not be dropped in silence."""
+    if not any(option in _settings(name) for name in chosen):
+        owners = [
+            name
+            for name, method in METHODS.items()
+            if option in _settings(name) and not method.needs
+        ]
+        raise CommandError(
+            f"`--{option}` is no setting of {', '.join(chosen)}: leave it out, or name "
+            f"a method that has it ({', '.join(owners)})."
+        )
+
+
+def _no_network(clip):
+    return clip
 
 
 def _assign(text, chosen):
@@ -69,9 +103,8 @@ def _assign(text, chosen):
     taken = False
     known = set()
     for target in targets:
-        parameters = set(inspect.signature(METHODS[target].transform).parameters)
-        known |= parameters - {"f"}
-        if name in parameters - {"f"}:
+        known |= _settings(target)
+        if name in _settings(target):
             chosen[target][name] = value
             taken = True
     if not taken:

@@ -24,6 +24,7 @@ from rich.progress import (
 import jaxattr
 from jaxattr import viz
 from jaxattr._registry import METHODS
+from jaxattr.cli import _interrupt
 from jaxattr.cli._main import CommandError
 from jaxattr.cli._targets import choose, name_of, top
 
@@ -88,37 +89,51 @@ def explain_all(run: Run, jobs: Sequence[Job]) -> int:
         with _progress() as progress:
             task = progress.add_task("starting", total=len(jobs) * worker.units)
             for index, job in enumerate(jobs):
+                _interrupt.check()
                 progress.update(task, description=job.title[:32])
-                entries.append(
-                    _one(
-                        worker,
-                        job,
-                        index,
-                        len(jobs),
-                        lambda n: progress.advance(task, n),
-                    )
+                _one(
+                    worker,
+                    job,
+                    index,
+                    len(jobs),
+                    lambda n: progress.advance(task, n),
+                    entries,
                 )
                 progress.update(task, completed=(index + 1) * worker.units)
     finally:
         if entries:
-            viz.save_index(run.out, entries, warnings=run.notes)
+            with _interrupt.held():
+                viz.save_index(run.out, entries, warnings=run.notes)
     return _summary(run, entries)
 
 
-def _one(worker, job, index, count, advance):
-    """Explains one clip; a failure becomes its line in the index."""
+def _one(worker, job, index, count, advance, entries):
+    """Explains one clip and adds its line to the index, be it that of a failure."""
     start = time.perf_counter()
     try:
-        summary = worker.explain(job, index, count, advance)
+        found = worker.explain(job, index, count, advance)
+        with _interrupt.held():  # The index lists every page that there is.
+            summary = worker.save(job, found)
+            line = f"{summary}, {time.perf_counter() - start:.1f} s"
+            entries.append(viz.IndexEntry(job.title, job.name, line))
+            console.print(f"  [green]done[/] {escape(f'{job.title}: {line}')}")
     except CommandError:
         raise
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+        _interrupt.check()  # Out of C++ it may have come as anything.
         console.print(f"  [red]failed[/] {escape(f'{job.title}: {error}')}")
-        return viz.IndexEntry(job.title, error=str(error))
-    seconds = time.perf_counter() - start
-    line = f"{summary}, {seconds:.1f} s"
-    console.print(f"  [green]done[/] {escape(f'{job.title}: {line}')}")
-    return viz.IndexEntry(job.title, job.name, line)
+        entries.append(viz.IndexEntry(job.title, error=str(error)))
+
+
+class _Found(NamedTuple):
+    """What there is to save of one clip."""
+
+    clip: np.ndarray
+    source: Any
+    target: int
+    probabilities: np.ndarray
+    results: Mapping[str, Any]
+    warnings: Sequence[str]
 
 
 class _Worker:
@@ -140,37 +155,50 @@ class _Worker:
         self.units = sum(self.costs.values())
         self.estimated = False
 
-    def explain(self, job, index, count, advance) -> str:
-        """Explains one clip and writes its report; returns a line about it."""
+    def explain(self, job, index, count, advance) -> _Found:
+        """Explains one clip."""
         run = self.run
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             clip, source = job.read()
-            probabilities = _softmax(self.predict(_finite(clip)))
+            probabilities = _softmax(_finite_logits(self.predict(_finite(clip))))
             target = choose(job.target, probabilities, run.labels)
             if not self.estimated:
                 self._estimate(clip, target, count - index)
                 self.estimated = True
             results = {}
             for name, explain in self.explainers.items():
+                _interrupt.check()
                 key = jax.random.fold_in(jax.random.key(run.seed), index)
                 results[name] = jax.block_until_ready(explain(clip, target, key=key))
                 advance(self.costs[name])
+        _interrupt.check()
         told = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
-        label = name_of(target, run.labels)
+        return _Found(
+            clip, source, target, probabilities, results, [*dict.fromkeys(told)]
+        )
+
+    def save(self, job: Job, found: _Found) -> str:
+        """Writes the report of one clip; returns a line about it."""
+        run = self.run
+        label = name_of(found.target, run.labels)
         viz.save_report(
             run.out / job.name,
-            clip,
-            _with_truth(results, job.truth),
+            found.clip,
+            _with_truth(found.results, job.truth),
             spec=run.network.spec,
             target=label,
-            prediction=top(probabilities, run.labels),
-            source=source,
-            settings={**run.facts, **_settings(run, target, label)},
+            prediction=top(found.probabilities, run.labels),
+            source=found.source,
+            settings={**run.facts, **_settings(run, found.target, label)},
             title=job.title,
-            warnings=[*run.notes, *dict.fromkeys(told)],
+            warnings=[*run.notes, *found.warnings],
+            heatmaps={
+                name: METHODS[name].heatmap(result.values.shape)
+                for name, result in found.results.items()
+            },
         )
-        return f"{label} {probabilities[target]:.3f}"
+        return f"{label} {found.probabilities[found.target]:.3f}"
 
     def _estimate(self, clip, target, count):
         """Says beforehand how long the run will take and how much memory."""
@@ -240,6 +268,16 @@ def _finite(clip):
     if bad:
         raise ValueError(f"`clip` holds {bad} values that are not finite numbers.")
     return clip
+
+
+def _finite_logits(logits):
+    bad = int((~np.isfinite(logits)).sum())
+    if bad:
+        raise ValueError(
+            f"{bad} of the network's {logits.size} logits are not finite numbers for "
+            "this clip: its weights are damaged, or made for another network or input."
+        )
+    return logits
 
 
 def _settings(run, target, label):

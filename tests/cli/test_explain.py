@@ -1,14 +1,18 @@
 """The command line on small files, in this process; the demo in one of its own."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+import jaxattr_models
 from jaxattr.cli import _main, _run, main
 from jaxattr.cli._paths import folder_names
 from jaxattr.data import evidence
@@ -36,6 +40,24 @@ def explain(out, *paths, method="saliency", **options):
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return main(words)
+
+
+def finished_clips(out):
+    """Folders of a run, if its index lists them all and nothing else is there."""
+    names = sorted(p.name for p in out.iterdir())
+    folders = [name for name in names if name != "index.html"]
+    index = (out / "index.html").read_text() if folders else ""
+    assert [name for name in folders if f'href="{name}/' in index] == folders
+    for name in folders:
+        assert sorted(p.suffix for p in (out / name).iterdir()) == [
+            ".gif",
+            ".html",
+            ".mp4",
+            ".npz",
+            ".png",
+            ".png",
+        ]
+    return folders
 
 
 def test_a_bad_clip_does_not_stop_the_run(tmp_path, capsys):
@@ -85,6 +107,41 @@ def test_ctrl_c_leaves_what_was_finished(tmp_path, monkeypatch, capsys):
     assert "clip0" in (tmp_path / "out" / "index.html").read_text()
 
 
+def test_a_swallowed_ctrl_c_stops_the_run_all_the_same(tmp_path, monkeypatch, capsys):
+    paths = [write_frames(tmp_path / f"clip{i}", seed=i) for i in range(3)]
+    save_report = _run.viz.save_report
+
+    def swallowing(folder, *args, **kwargs):
+        page = save_report(folder, *args, **kwargs)
+        with contextlib.suppress(KeyboardInterrupt):  # As XLA's hooks do.
+            signal.raise_signal(signal.SIGINT)
+        return page
+
+    monkeypatch.setattr(_run.viz, "save_report", swallowing)
+    before = signal.getsignal(signal.SIGINT)
+    assert explain(tmp_path / "out", *paths) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "Interrupted" in capsys.readouterr().err
+    # The page was in place when the signal came: the index knows it.
+    assert finished_clips(tmp_path / "out") == ["clip0"]
+    monkeypatch.undo()
+    assert explain(tmp_path / "again", paths[0]) == 0
+
+
+def test_a_network_whose_logits_are_not_finite_fails_by_name(tmp_path, capsys):
+    network = jaxattr_models.evidence()
+    for leaf in (network.head.kernel, network.head.bias):  # Finite, until added up.
+        leaf.set_value(jnp.full_like(leaf.get_value(), 3e38))
+    jaxattr_models.save(network, tmp_path / "broken.safetensors")
+    paths = [write_frames(tmp_path / f"clip{i}", seed=i) for i in range(2)]
+    options = {"weights": tmp_path / "broken.safetensors"}
+    assert explain(tmp_path / "out", *paths, **options) == 1
+    told = capsys.readouterr().err
+    assert told.count("logits are not finite") == 4  # As it happens, and in the end.
+    assert "0 of 2 clips explained" in told
+    assert "logits are not finite" in (tmp_path / "out" / "index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -101,6 +158,10 @@ def test_ctrl_c_leaves_what_was_finished(tmp_path, monkeypatch, capsys):
         ({"method": "smooth_grad", "set": "noise=abc"}, ["`noise`", "abc"]),
         ({"target": "²"}, ["no such class"]),
         ({"areas": "a,b", "method": "step"}, ["`--areas`"]),
+        ({"areas": "0.1"}, ["`--areas` is no setting of saliency", "step"]),
+        ({"preset": "fast", "method": "saliency,smooth_grad"}, ["`--preset`", "step"]),
+        ({"preset": "zzz", "method": "step"}, ["`preset`", "'fast', 'paper'", "zzz"]),
+        ({"method": "saliency,saliency"}, ["saliency twice", "--out"]),
         ({"areas": "0.1,1.5", "method": "step"}, ["areas", "1.5"]),
         ({"score": "logits"}, ["`score`", "logits"]),
         ({"weights": "kinetics"}, ["kinetics"]),
