@@ -60,7 +60,9 @@ class Folder:
         for i in indices:
             file = self._files[i]
             with _open(file, sorted(set(_FORMATS.values()))) as image, _decoding(file):
-                pixels = to_rgb(upright(image))
+                # Netpbm has unsigned pixels only, and Pillow scales them to 16 bits.
+                wide = image.mode == "I" and image.format == "PPM"
+                pixels = to_rgb(upright(image), wide=wide)
             yield pixels
 
 
@@ -117,15 +119,19 @@ class Gif:
                     more = _advance(image)
 
 
-def to_rgb(image) -> np.ndarray:
+def to_rgb(image, *, wide: bool = False) -> np.ndarray:
     """Returns the pixels of a Pillow image as [h, w, 3] uint8 RGB.
 
     Grey is repeated; of 16 bits the upper 8 are kept; transparent pixels become black.
 
+    Args:
+      image: of any mode.
+      wide: whether integers of mode "I" are known to be in 0..65535.
+
     Raises:
       ValueError: pixels that are floats or 32-bit integers, whose range is unknown.
     """
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (wide and image.mode == "I"):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("I", "F"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -152,16 +153,15 @@ def read_clip(
         choice = dataclasses.replace(choice, fps=None)
     with _naming(path):
         indices = choice.indices(timeline)
-    geometry: Geometry | None = None
+    decoded = _frames(reader, path, np.unique(indices).tolist())
+    first = next(decoded)  # At least one frame is always chosen.
+    with _naming(path):
+        geometry = plan(first[1].shape[:2], spec.size, spec.resize, box, crop)
     pixels, originals = {}, {}
-    for i, frame in _frames(reader, path, np.unique(indices).tolist()):
-        if geometry is None:
-            with _naming(path):
-                geometry = plan(frame.shape[:2], spec.size, spec.resize, box, crop)
+    for i, frame in itertools.chain([first], decoded):
         pixels[i] = np.round(apply(frame, geometry, spec.antialias))
         if return_source:
             originals[i] = frame
-    assert geometry is not None  # At least one frame is always chosen.
     clip = _normalise(np.stack([pixels[i] for i in indices.tolist()]), spec)
     if not return_source:
         return clip

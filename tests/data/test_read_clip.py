@@ -277,3 +277,25 @@ def test_box_then_resize_then_crop(tmp_path):
     np.testing.assert_array_equal(corner, whole)
     full = read_clip(tmp_path, Spec(num_frames=1, size=(20, 30)), box=(3, 5, 40, 58))
     np.testing.assert_array_equal(boxed, full[:, 5:15, 10:21])
+
+
+@pytest.mark.parametrize("most", [255, 1023, 4095, 65535])
+@pytest.mark.parametrize("kind", ["pgm", "ppm", "png"])
+def test_frames_of_more_than_8_bits_are_scaled_to_8(tmp_path, kind, most):
+    rng = np.random.default_rng(0)
+    channels = 3 if kind == "ppm" else 1
+    pixels = rng.integers(0, most + 1, (31, 43, channels))
+    pixels[0, 0], pixels[0, 1] = 0, most
+    if kind == "png":  # Always of 16 bits, all of them used.
+        pixels, most = (pixels * (65535 / most)).astype(np.uint16), 65535
+        Image.fromarray(pixels[..., 0]).save(tmp_path / "0.png")
+    else:  # Written by hand: one byte for a sample, two (most significant first) above.
+        magic = b"P6" if kind == "ppm" else b"P5"
+        data = pixels.astype("u1" if most < 256 else ">u2").tobytes()
+        (tmp_path / f"0.{kind}").write_bytes(magic + b" 43 31 %d\n" % most + data)
+    _, source = read_clip(tmp_path, Spec(num_frames=1), return_source=True)
+    got = source.frames[0].astype(float)
+    # Rounded by one library and cut off by another: never a whole level away.
+    assert np.abs(got - pixels / most * 255).max() < 1
+    assert got[0, 0, 0] == 0
+    assert got[0, 1, 0] == 255
