@@ -23,8 +23,8 @@ class Weights:
     Attributes:
       filename: in the cache, or in this package.
       url: where the official file is; None if it ships with this package.
-      sha256: leading hexadecimal digits of the file's SHA-256. Eight of them, as in
-        torchvision's file names, guard against corruption, not against an adversary.
+      sha256: leading hexadecimal digits of the file's SHA-256, at least eight. Eight,
+        as in torchvision's file names, guard against corruption, not an adversary.
       megabytes: approximate size of the file, in units of 2^20 bytes.
       licence: of the weights, as far as the publisher states one.
       trained_on: data set.
@@ -69,7 +69,7 @@ CATALOGUE: dict[tuple[str, str], Weights] = {
     ("evidence", "evidence"): Weights(
         "evidence.safetensors",
         None,
-        "",
+        "5196a72ef5de908d979e4c7903782a843d78a6175d0bbded3544983dee2ffeb8",
         0.2,
         "Apache-2.0",
         "synthetic clips of jaxattr.data.evidence",
@@ -110,33 +110,34 @@ def fetch(
         )
     entry = CATALOGUE[model, name]
     if entry.url is None:
-        path = pathlib.Path(str(importlib.resources.files("jaxattr_models")))
-        return path / entry.filename
+        package = pathlib.Path(str(importlib.resources.files("jaxattr_models")))
+        path = package / entry.filename
+        _verify(path, entry, "Install jaxattr again")
+        return path
     path = cache_folder() / entry.filename
     if path.exists():
-        _verify(path, entry)
+        _verify(path, entry, f"Delete it, or replace it by {entry.url}")
     else:
-        _download(path, entry, progress)
+        _download(path, entry.url, entry, progress)
     return path
 
 
-def _verify(path: pathlib.Path, entry: Weights) -> None:
+def _verify(path: pathlib.Path, entry: Weights, advice: str) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(entry.sha256):
         raise CheckpointError(
             f"`{path}` is not the published file: its SHA-256 begins with "
-            f"{digest[: len(entry.sha256)]}, not {entry.sha256}. Delete it, or replace "
-            f"it by {entry.url}."
+            f"{digest[: len(entry.sha256)]}, not {entry.sha256}. {advice}."
         )
 
 
-def _download(path: pathlib.Path, entry: Weights, progress) -> None:
+def _download(path: pathlib.Path, url: str, entry: Weights, progress) -> None:
     digest, received = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            urllib.request.urlopen(entry.url, timeout=_TIMEOUT) as response,
+            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
             replacing(path) as file,
         ):
             length = response.headers.get("Content-Length")
@@ -149,12 +150,12 @@ def _download(path: pathlib.Path, entry: Weights, progress) -> None:
                     progress(received, total)
             if not digest.hexdigest().startswith(entry.sha256):
                 raise CheckpointError(
-                    f"{entry.url} gave {received} bytes of {total}, which are not the "
+                    f"{url} gave {received} bytes of {total}, which are not the "
                     f"published file: SHA-256 begins with "
                     f"{digest.hexdigest()[: len(entry.sha256)]}, not {entry.sha256}."
                 )
     except (OSError, http.client.HTTPException) as error:
         raise CheckpointError(
-            f"{entry.url} could not be downloaded ({error}). Download it elsewhere and "
+            f"{url} could not be downloaded ({error}). Download it elsewhere and "
             f"put it into {path.parent} as {path.name}."
         ) from error

@@ -150,3 +150,15 @@ def test_registry_is_torchvisions(name):
         (metrics["acc@1"], metrics["acc@5"])
     )
     assert entry.megabytes == pytest.approx(official.meta["_file_size"], abs=0.1)
+
+
+def test_the_shipped_weights_are_verified_too(tmp_path, monkeypatch):
+    entry = _registry.CATALOGUE["evidence", "evidence"]
+    path = models.fetch("evidence", "evidence")
+    assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / entry.filename).write_bytes(path.read_bytes()[:-1] + b"?")
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
+    with pytest.raises(CheckpointError, match=r"evidence\.safetensors.*Install"):
+        models.fetch("evidence", "evidence")
+    with pytest.raises(CheckpointError, match="not the published file"):
+        models.evidence()
