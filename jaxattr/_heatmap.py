@@ -34,8 +34,10 @@ def to_heatmap(
 ) -> jax.Array:
     """Reduces channels, blurs every frame, clips outliers and scales to 0..1.
 
-    In this order. A map [T, H, W] has no channels to reduce; where it is flat, or not
-    a number, the heat map is zero: nothing stands out there.
+    In this order. A map [T, H, W] has no channels to reduce; one that is flat gives
+    zero: nothing stands out there. What is not finite stays as it is, where it is:
+    minimum and quantile are those of the finite voxels, and the blur takes the others
+    as 0 and does not spread them.
 
     Args:
       values: [T, H, W, C] signed attribution, or [T, H, W] map or mask.
@@ -71,14 +73,21 @@ def to_heatmap(
             f"{tuple(values.shape)}; for many clips use jax.vmap."
         )
     values = widen(values)
-    heat = _REDUCE[channels](values if values.ndim == 4 else values[..., None])
+    raw = _REDUCE[channels](values if values.ndim == 4 else values[..., None])
+    finite = jnp.isfinite(raw)
+    heat = jnp.where(finite, raw, 0)
     heat = blur_frames(heat[..., None], blur, edge="nearest")[..., 0]
-    if normalise == "none" and quantile == 1:
-        return heat
-    top = heat.max() if quantile == 1 else jnp.quantile(heat, quantile)
+    if quantile < 1:
+        top = jnp.nanquantile(jnp.where(finite, heat, jnp.nan), quantile)
+    else:
+        top = heat.max(initial=-jnp.inf, where=finite)
+    low = jnp.zeros_like(top)
+    if normalise == "range":
+        low = heat.min(initial=jnp.inf, where=finite)
     if normalise == "none":
-        return jnp.minimum(heat, top)
-    low = heat.min() if normalise == "range" else jnp.zeros_like(top)
-    span = top - low
-    scaled = (heat - low) / jnp.where(span > 0, span, 1)
-    return jnp.where(span > 0, scaled.clip(0, 1), 0)
+        heat = jnp.minimum(heat, top)
+    else:
+        span = top - low
+        scaled = (heat - low) / jnp.where(span > 0, span, 1)
+        heat = jnp.where(span > 0, scaled.clip(0, 1), 0)
+    return jnp.where(finite, heat, raw)

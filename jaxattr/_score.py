@@ -27,7 +27,9 @@ def num_classes(output: Any, score: str | None) -> int | None:
     """K of an output `[K]` under a named score; None under a callable one (None).
 
     Raises:
-      ValueError: under a named score, an output that is not one array `[K]`.
+      ValueError: under a named score, an output that is not one array `[K]`, or of
+        fewer classes than the score needs.
+      TypeError: under a named score, logits that are not floating point.
     """
     if score is None:
         return None
@@ -38,6 +40,17 @@ def num_classes(output: Any, score: str | None) -> int | None:
             f"`f` must map one clip to logits [K] under score={score!r}, got "
             f"{type(output).__name__} of shape {shapes}. Pass a clip without "
             "batch axis (many clips: jax.vmap), or a callable `score(output, target)`."
+        )
+    if not jnp.issubdtype(output.dtype, jnp.floating):
+        raise TypeError(
+            f"`f` must return floating-point logits under score={score!r}, got "
+            f"{output.dtype}: what is rounded has no gradient."
+        )
+    least = 2 if score == "margin" else 1
+    if output.shape[0] < least:
+        raise ValueError(
+            f"`f` must return at least {least} logit{'s' * (least > 1)} under "
+            f"score={score!r}, got an output of shape {tuple(output.shape)}."
         )
     return output.shape[0]
 
@@ -57,24 +70,40 @@ def bind(f: Network, clip: Clip, target: Any, score: Score) -> Callable[[Clip], 
     Returns:
       `s(x) -> []`, float32 or wider, for x like `clip`.
     """
-    output = jax.eval_shape(f, clip)
-    count = num_classes(output, None if callable(score) else score)
-    if count is None:
+    if callable(score):
         return lambda x: _as_scalar(score(f(x), target))
-    index = jnp.asarray(target)
-    valid = (index >= 0) & (index < count)
-    index = jnp.where(valid, index, 0)
+    poison = poison_of(f, clip, target, score)
+    index = jnp.where(jnp.isnan(poison), 0, jnp.asarray(target))
     transform = _NAMED[score]
 
     def bound(x):
         logits = f(x)
-        logits = logits.astype(wide(logits.dtype))
         # Every logit times NaN, not the score replaced by NaN: the gradient has to
         # become NaN as well, at every voxel.
-        poison = jnp.where(valid, 1, jnp.nan).astype(logits.dtype)
-        return transform(logits * poison, index)
+        return transform(logits.astype(poison.dtype) * poison, index)
 
     return bound
+
+
+def poison_of(f: Network, clip: Clip, target: Any, score: Score) -> jax.Array:
+    """NaN for a traced index out of range, else 1: what every result is multiplied by.
+
+    Args:
+      f: as for `bound`, and so are the others.
+      clip: see `f`.
+      target: see `f`.
+      score: a callable one takes any target, and gives 1.
+
+    Returns:
+      [], of the dtype in which the score is computed.
+    """
+    output = jax.eval_shape(f, clip)
+    if callable(score):
+        return jnp.ones((), jnp.float32)
+    count = num_classes(output, score)
+    index = jnp.asarray(target)
+    valid = (index >= 0) & (index < count)
+    return jnp.where(valid, 1, jnp.nan).astype(wide(output.dtype))
 
 
 def _as_scalar(value):

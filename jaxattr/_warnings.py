@@ -3,6 +3,7 @@
 import sys
 import warnings
 
+import jax
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
@@ -39,8 +40,11 @@ def warn_of_training_mode(f, jaxpr) -> None:
     """Warns of a network that samples or normalises by the clip it is given.
 
     Args:
-      f: the network; NNX modules are searched for batch norm in training mode.
+      f: the network; NNX modules are searched for batch norm in training mode, inside
+        `Partial` and `fold_convs` too.
       jaxpr: its traced program, searched for random numbers.
+
+    It warns when a network is traced: once for each network, shape and setting.
     """
     if _draws_random_numbers(jaxpr):
         _warn(
@@ -76,9 +80,17 @@ def _has_training_batch_norm(f):
         return False
     from flax import nnx
 
-    if not isinstance(f, nnx.Module):
-        return False
+    found = jax.tree.leaves(_unfolded(f), is_leaf=lambda x: isinstance(x, nnx.Module))
     return any(
         isinstance(m, nnx.BatchNorm) and not m.use_running_average
-        for _, m in nnx.iter_modules(f)
+        for module in found
+        if isinstance(module, nnx.Module)
+        for _, m in nnx.iter_modules(module)
     )
+
+
+def _unfolded(f):
+    """The network that `fold_convs` was given."""
+    if isinstance(f, jax.tree_util.Partial) and hasattr(f.func, "join"):
+        return _unfolded(f.func.join(*f.args))
+    return f

@@ -46,11 +46,45 @@ def test_blur_repeats_the_edge_as_scipy_does():
 
 
 @pytest.mark.parametrize("normalise", ["range", "max"])
-def test_a_flat_map_or_one_of_nan_is_zero(normalise):
+def test_a_flat_map_is_zero(normalise):
     flat = jnp.zeros((2, 3, 4))
     np.testing.assert_array_equal(to_heatmap(flat, normalise=normalise), 0)
     bad = flat.at[0, 1, 1].set(jnp.nan)
-    np.testing.assert_array_equal(to_heatmap(bad, normalise=normalise), 0)
+    np.testing.assert_array_equal(to_heatmap(bad, normalise=normalise), bad)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("quantile", [1.0, 0.9])
+@pytest.mark.parametrize("normalise", ["range", "max", "none"])
+def test_what_is_not_finite_stays_where_it_is(bad, quantile, normalise):
+    values = VALUES[..., 0].copy()
+    values[1, 2, 3] = bad
+    there = np.zeros(values.shape, bool)
+    there[1, 2, 3] = True
+    rest = values[~there]
+    top = np.quantile(rest, quantile)
+    low = {"range": rest.min(), "max": 0, "none": 0}[normalise]
+    want = np.minimum(rest, top)
+    if normalise != "none":
+        want = np.clip((rest - low) / (top - low), 0, 1)
+    heat = jax.jit(
+        lambda v: to_heatmap(v, channels="mean", quantile=quantile, normalise=normalise)
+    )
+    got = jax.vmap(heat)(jnp.asarray(np.stack([values, VALUES[..., 1]])))
+    np.testing.assert_allclose(got[0][~there], want, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(got[0][there], bad)
+    assert np.isfinite(got[1]).all()
+
+
+def test_the_blur_takes_what_is_not_finite_as_nothing():
+    mask = np.abs(VALUES[..., 0])
+    mask[1, 2, 3] = 0
+    want = np.array(to_heatmap(jnp.asarray(mask), blur=1.7, normalise="none"))
+    mask[1, 2, 3] = want[1, 2, 3] = np.inf
+    got = to_heatmap(jnp.asarray(mask), blur=1.7, normalise="none")
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+    everything = jnp.full((2, 3, 4), jnp.nan)
+    assert np.isnan(to_heatmap(everything, quantile=0.9)).all()
 
 
 def test_it_composes_with_vmap():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from jaxattr import saliency
 from jaxattr._score import bind
 
 TORCH = {
@@ -50,3 +51,26 @@ def test_a_callable_score_must_give_one_number():
     s = bind(lambda x: x, jnp.zeros(3), None, lambda z, _: z.argmax())
     with pytest.raises(ValueError, match="`score`"):
         s(jnp.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("logit", 0), ("margin", 0), ("margin", 1)]
+)
+def test_too_few_classes_are_named_with_the_score(name, count):
+    with pytest.raises(ValueError, match=rf"`f`.*score='{name}'.*\({count},\)"):
+        bind(lambda x: x[:count], jnp.zeros(3), 0, name)
+    with pytest.raises(ValueError, match=rf"`f`.*score='{name}'.*\({count},\)"):
+        saliency(lambda x: x[0, 0, 0, :count], score=name)(jnp.zeros((1, 1, 1, 3)), 0)
+
+
+def test_one_class_is_enough_for_the_others():
+    for name in set(TORCH) - {"margin"}:
+        s = bind(lambda x: x, jnp.zeros(1), 0, name)
+        assert np.isfinite(s(jnp.ones(1)))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "uint8"])
+def test_logits_that_are_no_floats_are_refused(dtype):
+    f = lambda x: x[0, 0, 0].astype(dtype)
+    with pytest.raises(TypeError, match=f"`f`.*floating-point logits.*{dtype}"):
+        saliency(f)(jnp.zeros((1, 1, 1, 3)), 0)

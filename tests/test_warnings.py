@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxattr import ExplanationWarning, saliency
+from jaxattr import ExplanationWarning, fold_convs, saliency
 
 CLIP = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 1)))
 
@@ -54,8 +54,10 @@ def test_a_network_in_training_mode(part, words):
         explain(CLIP.astype(jnp.float32), None)
     getattr(net, part).train()
     count = np.asarray(net.norm.mean[...])
-    with pytest.warns(ExplanationWarning, match=words):
-        saliency(net, score=lambda output, _: output.sum())(
-            CLIP.astype(jnp.float32), None
-        )
+    bound = jax.tree_util.Partial(lambda net, clip: net(clip), net)
+    for f in (net, fold_convs(net), bound, fold_convs(bound)):
+        with pytest.warns(ExplanationWarning, match=words):
+            saliency(f, score=lambda output, _: output.sum())(
+                CLIP.astype(jnp.float32), None
+            )
     np.testing.assert_array_equal(net.norm.mean[...], count)  # Nothing is touched.
