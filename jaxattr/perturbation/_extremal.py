@@ -18,7 +18,7 @@ import optax
 from jaxattr._clip import narrow, wide
 from jaxattr._expectation import check_chunk
 from jaxattr._explainer import explainer
-from jaxattr._score import Network, Score
+from jaxattr._score import Network, Score, poison_of
 from jaxattr.perturbation._area import area_count, area_digits, area_term
 from jaxattr.perturbation._core import core_term
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
@@ -229,7 +229,7 @@ def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
     else:
         starts = jnp.ones((numbers.areas.size, *shape), dtype)
     masks, kept, history = _over_areas(optimise_mask, (starts, numbers.digits), chunk)
-    return ExtremalMasks(
+    result = ExtremalMasks(
         values=masks.sum(0),
         masks=masks,
         areas=numbers.areas,
@@ -238,6 +238,9 @@ def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
         history=history,
         geometry=geometry,
     )
+    # A mask that has seen no gradient yet, or none at all, would look like an answer.
+    poison = poison_of(f, clip, target, score)
+    return jax.tree.map(lambda x: x * poison.astype(x.dtype), result)
 
 
 def _objective(grid, iteration, *, digits, cost, geometry, choices, numbers, key):

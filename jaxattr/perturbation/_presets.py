@@ -76,6 +76,10 @@ class ExtremalConfig:
     core_shape: str = "ellipsoid"
 
     def __post_init__(self):
+        for name in ("warm_levels", "warm_values", "warm_passes"):
+            object.__setattr__(self, name, _as_tuple(name, getattr(self, name)))
+        for field in dataclasses.fields(self):
+            _check_hashable(field.name, getattr(self, field.name))
         check_choice("optimiser", self.optimiser, ("momentum", "adam"))
         check_choice("ties", self.ties, ("shuffle", "expected"))
         check_choice("core_shape", self.core_shape, ("ellipsoid", "cylinder"))
@@ -93,6 +97,26 @@ class ExtremalConfig:
             raise ValueError(
                 f"`warm_levels` must lie inside (0, 1), got {self.warm_levels}."
             )
+
+
+def _as_tuple(name, value):
+    try:
+        return tuple(value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be a tuple of numbers, got {value!r}."
+        ) from None
+
+
+def _check_hashable(name, value):
+    """A config is static under `jit`: it has to be a key of the compile cache."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be a plain number, a string or a tuple of numbers, got "
+            f"{value!r}."
+        ) from None
 
 
 PAPER = ExtremalConfig()

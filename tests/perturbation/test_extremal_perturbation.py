@@ -287,3 +287,37 @@ def test_published_preset_needs_a_key_unless_ties_are_expected():
     step(network, areas=(0.1,), preset="paper", ties="expected", num_iterations=1)(
         CLIP, 1
     )
+
+
+@pytest.mark.parametrize("preset", ["fast", short()])
+@pytest.mark.parametrize("target", [99, -1])
+def test_one_iteration_for_a_bad_traced_target_is_nan_everywhere(preset, target):
+    preset = preset if preset == "fast" else short(num_iterations=1)
+    explain = step(network, areas=(0.1, 0.3), preset=preset, num_iterations=1)
+    result = jax.jit(lambda t: explain(jnp.asarray(CLIP), t))(target)
+    for name, leaf in jax.tree_util.tree_leaves_with_path(result):
+        assert np.isnan(leaf).all(), jax.tree_util.keystr(name)
+
+
+def test_the_delete_variant_of_one_class_is_finite():
+    one = lambda clip: network(clip)[:1]
+    result = step(one, areas=(0.2,), preset=short(), variant="delete")(CLIP, 0)
+    assert np.isfinite(result.masks).all()
+    np.testing.assert_array_equal(result.kept, 1)
+
+
+def test_lists_in_a_config_become_tuples_and_arrays_are_named():
+    lists = ExtremalConfig(
+        warm_levels=[0.3, 0.7], warm_values=[0.4, 0.9], warm_passes=np.array([2, 1])
+    )
+    assert hash(lists) == hash(
+        ExtremalConfig(
+            warm_levels=(0.3, 0.7), warm_values=(0.4, 0.9), warm_passes=(2, 1)
+        )
+    )
+    with pytest.raises(TypeError, match=r"`warm_levels`.*0\.5"):
+        ExtremalConfig(warm_levels=0.5)
+    with pytest.raises(TypeError, match="`learning_rate`"):
+        ExtremalConfig(learning_rate=np.array(0.1))
+    with pytest.raises(TypeError, match="`warm_values`"):
+        ExtremalConfig(warm_values=[[0.1], [0.2]])
