@@ -4,9 +4,10 @@ Every method of the table, STEP also with areas near the size of the evidence, a
 controls that never see the network explain what the evidence network says of held-out
 clips. Scores, with 95 % bootstrap intervals over clips and paired differences to
 integrated gradients: hit, AUPRC, energy and temporal IoU of the default heat map (see
-`_localisation`), and "peak", the hit of the heat map before its outliers are cut, which
-makes the largest values equal. Beside them the cost: gradients, and seconds for one
-clip, warm. Chance is the row `random`. Methods that draw at random run several times.
+`jaxattr.metrics`), and "peak", the hit of the heat map before its outliers are cut,
+which makes the largest values equal. Beside them the cost: gradients, and seconds for
+one clip, warm. Chance is the row `random`. Methods that draw at random run several
+times.
 """
 
 import argparse
@@ -18,8 +19,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import _bootstrap
-import _localisation
 import _timing
 import jax
 import jax.numpy as jnp
@@ -27,6 +26,7 @@ import numpy as np
 
 import jaxattr
 import jaxattr_models as models
+from jaxattr import metrics
 from jaxattr._registry import METHODS
 from jaxattr.data import evidence
 
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, row in record["rows"].items():
         if REFERENCE in per_clip:
             row["difference"] = {
-                key: _bootstrap.estimate(per_clip[name][key] - reference)._asdict()
+                key: metrics.paired_bootstrap(per_clip[name][key], reference)._asdict()
                 for key, reference in per_clip[REFERENCE].items()
             }
     _time(record, contenders, clips, int(np.flatnonzero(right)[0]), args.rounds)
@@ -210,16 +210,12 @@ def _score(contender, clips, right, chunk, repeats):
         failed += int((~finite[right]).sum())
         rows = {key: [] for key in SCORES}
         for i in np.flatnonzero(right):
-            near = functools.partial(
-                _localisation.hit, mask=masks[i], tolerance=TOLERANCE
-            )
-            rows["hit"].append(near(heats[i]))
-            rows["peak"].append(near(uncut[i]))
-            rows["auprc"].append(_localisation.average_precision(heats[i], masks[i]))
-            rows["energy"].append(_localisation.energy(heats[i], masks[i]))
-            rows["temporal_iou"].append(
-                _localisation.temporal_iou(heats[i], windows[i])
-            )
+            near = functools.partial(metrics.hit, truth=masks[i], tolerance=TOLERANCE)
+            rows["hit"].append(near(heats[i]).hit)
+            rows["peak"].append(near(uncut[i]).hit)
+            rows["auprc"].append(metrics.auprc(heats[i], masks[i]).auprc)
+            rows["energy"].append(metrics.energy(heats[i], masks[i]).energy)
+            rows["temporal_iou"].append(metrics.temporal_iou(heats[i], windows[i]).iou)
         for name, values in rows.items():
             scores[name].append(values)
     return {key: np.array(value, np.float64) for key, value in scores.items()}, failed
@@ -251,7 +247,7 @@ def _row(contender, scores, failed):
         "not_finite": failed,
     }
     for key, values in scores.items():
-        row[key] = _bootstrap.estimate(values.mean(0))._asdict()
+        row[key] = metrics.paired_bootstrap(values.mean(0))._asdict()
         if len(values) > 1:
             row[key]["spread_over_keys"] = float(values.mean(1).std(ddof=1))
     return row

@@ -14,14 +14,13 @@ import functools
 import pathlib
 import time
 
-import _bootstrap
-import _localisation
 import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxattr_models as models
+from jaxattr import metrics
 from jaxattr.data import evidence
 from jaxattr.perturbation import ExtremalConfig, mask_geometry, step
 from jaxattr.perturbation._presets import resolve
@@ -140,13 +139,13 @@ def judge(network, clips, result):
         "objective": result["objective"],
         "energy": np.array(
             [
-                [_localisation.energy(m, mask) for m in of_clip]
+                [metrics.energy(m, mask).energy for m in of_clip]
                 for of_clip, mask in zip(masks, exact)
             ]
         ),
         "energy_of_sum": np.array(
             [
-                _localisation.energy(of_clip[:JUDGED].sum(0), mask)
+                metrics.energy(of_clip[:JUDGED].sum(0), mask).energy
                 for of_clip, mask in zip(masks, exact)
             ]
         ),
@@ -202,11 +201,11 @@ def compare(row, reference):
     found = {}
     for key in ("kept", "kept_binary", "energy"):
         difference = row[key] - reference[key]
-        found[key] = _bootstrap.estimate(difference[:, judged].mean(1))._asdict()
-        largest = _bootstrap.estimate(difference[:, JUDGED:].mean(1))
+        found[key] = metrics.paired_bootstrap(difference[:, judged].mean(1))._asdict()
+        largest = metrics.paired_bootstrap(difference[:, JUDGED:].mean(1))
         found[f"{key}_largest_area"] = largest._asdict()
     difference = row["energy_of_sum"] - reference["energy_of_sum"]
-    found["energy_of_sum"] = _bootstrap.estimate(difference)._asdict()
+    found["energy_of_sum"] = metrics.paired_bootstrap(difference)._asdict()
     if row["objective"] is not None:
         ratio = row["objective"] / reference["objective"]
         found["objective_ratio"] = {
