@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxattr_command import main
+from _jaxattr_command import main
 
 if __name__ == "__main__":
     sys.exit(main())
