@@ -1,0 +1,46 @@
+"""Metrics: how far a heat map can be trusted."""
+
+from jaxattr.metrics._auprc import AveragePrecision, auprc
+from jaxattr.metrics._bootstrap import Interval, paired_bootstrap
+from jaxattr.metrics._boxes import boxes_to_mask, mask_to_boxes
+from jaxattr.metrics._energy import Energy, energy, energy_in_box
+from jaxattr.metrics._krippendorff import krippendorff_alpha
+from jaxattr.metrics._localisation_iou import LocalisationIoU, localisation_iou
+from jaxattr.metrics._pointing_game import Hit, PointingGame, hit, pointing_game
+from jaxattr.metrics._rank_correlation import rank_correlation
+from jaxattr.metrics._reliability import Reliability, reliability
+from jaxattr.metrics._temporal import (
+    TemporalIoU,
+    TemporalPointing,
+    temporal_iou,
+    temporal_pointing,
+)
+from jaxattr.metrics._top_k_iou import TopKIoU, top_k_iou
+
+__all__ = [
+    "AveragePrecision",
+    "Energy",
+    "Hit",
+    "Interval",
+    "LocalisationIoU",
+    "PointingGame",
+    "Reliability",
+    "TemporalIoU",
+    "TemporalPointing",
+    "TopKIoU",
+    "auprc",
+    "boxes_to_mask",
+    "energy",
+    "energy_in_box",
+    "hit",
+    "krippendorff_alpha",
+    "localisation_iou",
+    "mask_to_boxes",
+    "paired_bootstrap",
+    "pointing_game",
+    "rank_correlation",
+    "reliability",
+    "temporal_iou",
+    "temporal_pointing",
+    "top_k_iou",
+]
