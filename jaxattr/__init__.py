@@ -1,6 +1,6 @@
 """Explaining video networks: which pixels, in which frames, made it decide."""
 
-from jaxattr import data, viz
+from jaxattr import data, metrics, viz
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
 from jaxattr._warnings import ExplanationWarning
@@ -27,6 +27,7 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "mask_path_gradient",
+    "metrics",
     "saliency",
     "smooth_grad",
     "step",

@@ -1,6 +1,7 @@
 """Turns the core of a method into a transform of a network.
 
-A core is a pure function `core(f, clip, target, *arrays, **settings) -> NamedTuple`.
+A core is a pure function `core(f, clip, target, *arrays, **settings) -> NamedTuple`,
+where metrics and methods on a segmentation find further inputs among the settings.
 `explainer` binds it to one network and its settings: what comes back is a pytree whose
 leaves are the arrays of both, so that it passes through `jit` as an argument, and whose
 call runs one module-level compiled function. The same method and settings on another
@@ -9,9 +10,10 @@ clip, target or network of the same shape therefore never compile twice.
 
 import dataclasses
 import functools
+import inspect
 import operator
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -29,13 +31,15 @@ def explainer(
     *arrays: Any,
     random: bool = False,
     single: bool = False,
+    inputs: Mapping[str, Callable[[Any, Any], jax.Array]] | None = None,
     **settings: Any,
 ) -> Callable[..., Any]:
     """Binds a core to a network: the common part of every method.
 
     Args:
-      core: `core(f, clip, target, *arrays, **settings)`, and `key=` when `random`. The
-        `f` it gets is traced: calling it never runs the Python of the network again.
+      core: `core(f, clip, target, *arrays, **settings)`, and `key=` when `random`, and
+        every name of `inputs`. The `f` it gets is traced: calling it never runs the
+        Python of the network again.
       f: any callable, one clip -> output. Array leaves of a callable pytree (NNX
         module, `Partial`, Equinox module) become arguments of the compiled function;
         arrays that a plain function closes over, or that an ordinary object holds,
@@ -43,17 +47,20 @@ def explainer(
       *arrays: numbers or arrays that are traced, so that new values do not recompile.
       random: whether the core needs a key.
       single: whether the clip must be one array [T, H, W, C].
+      inputs: what the call takes after the target, in order: name ->
+        `check(value, clip)`, which returns the array that the core gets or raises.
       **settings: static settings; array leaves in them are traced too. `score` is
         one of them.
 
     Returns:
-      `explain(clip, target, *, key=None)`, a `jax.tree_util.Partial`.
+      `explain(clip, target, *inputs, key=None)`, a `jax.tree_util.Partial`.
 
     Raises:
       TypeError: `f` is not callable, or has static leaves that cannot be hashed.
       ValueError: `score` is not known; from `explain`, a target out of range, a missing
         key, a clip of the wrong rank.
     """
+    inputs = tuple((inputs or {}).items())
     if not callable(f):
         raise TypeError(
             f"`f` must be callable, clip -> logits, got {type(f).__name__}."
@@ -72,7 +79,8 @@ def explainer(
     values = [jnp.array(leaf) for leaf in leaves]
     score = settings["score"]
     name = None if callable(score) else score
-    return jax.tree_util.Partial(_Explain(core, join, name, random, single), values)
+    explain = _Explain(core, join, name, random, single, inputs)
+    return jax.tree_util.Partial(explain, values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +92,11 @@ class _Explain:
     score: str | None  # Its name; None for a callable.
     random: bool
     single: bool
+    inputs: tuple[tuple[str, Callable[[Any, Any], jax.Array]], ...]
 
-    def __call__(self, values, clip, target, *, key=None):
+    def __call__(self, values, clip, target, *args, key=None, **named):
         clip = self._check_clip(clip)
+        inputs = self._check_inputs(clip, args, named)
         key = self._check_key(key)
         watched = False
         if self.score is not None and isinstance(target, jax.core.Tracer):
@@ -101,10 +111,11 @@ class _Explain:
                 for leaf in jax.tree.leaves((values, clip))
             )
             # Tracing alone tells K, and the call below finds this trace in the cache.
-            probe = _run.eval_shape(self, watched, values, clip, np.int32(0), key)
+            zero = np.int32(0)
+            probe = _run.eval_shape(self, watched, values, clip, zero, inputs, key)
             _check_range(target, probe[1].num_classes, self.score)
             target = np.int32(target)
-        result, _, logits = _run(self, watched, values, clip, target, key)
+        result, _, logits = _run(self, watched, values, clip, target, inputs, key)
         # Under a trace even concrete inputs give traced logits.
         if watched and not isinstance(logits, jax.core.Tracer):
             warn_of_prediction(np.asarray(logits, np.float64), int(target))
@@ -131,6 +142,16 @@ class _Explain:
                 )
         return jax.tree.map(jnp.asarray, clip)
 
+    def _check_inputs(self, clip, args, named):
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        names = [inspect.Parameter(name, kind) for name, _ in self.inputs]
+        try:
+            given = inspect.Signature(names).bind(*args, **named).arguments
+        except TypeError as error:
+            wanted = "`, `".join(["clip", "target", *(name for name, _ in self.inputs)])
+            raise TypeError(f"the call takes `{wanted}`: {error}.") from None
+        return {name: check(given[name], clip) for name, check in self.inputs}
+
     def _check_key(self, key):
         if not self.random:
             return None
@@ -154,14 +175,14 @@ class _Head:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _run(explain, watched, values, clip, target, key):
+def _run(explain, watched, values, clip, target, inputs, key):
     f, arrays, settings = explain.join(values)
     network = trace(f, clip)
     warn_of_training_mode(f, network.jaxpr)
     head = _Head(num_classes(network.output, explain.score))
     if explain.random:
         settings = {**settings, "key": key}
-    result = explain.core(network, clip, target, *arrays, **settings)
+    result = explain.core(network, clip, target, *arrays, **inputs, **settings)
     return result, head, network(clip) if watched else None
 
 

@@ -1,14 +1,23 @@
 """Metrics: how far a heat map can be trusted."""
 
+from jaxattr.metrics._aopc import Perturbation, PerturbationGap, abpc, aopc
 from jaxattr.metrics._auprc import AveragePrecision, auprc
+from jaxattr.metrics._average_drop import AverageDrop, average_drop
 from jaxattr.metrics._bootstrap import Interval, paired_bootstrap
 from jaxattr.metrics._boxes import boxes_to_mask, mask_to_boxes
+from jaxattr.metrics._completeness import Completeness, completeness
+from jaxattr.metrics._complexity import complexity
+from jaxattr.metrics._curve import CausalCurve
+from jaxattr.metrics._deletion import deletion
 from jaxattr.metrics._energy import Energy, energy, energy_in_box
+from jaxattr.metrics._faithfulness import Faithfulness, faithfulness
+from jaxattr.metrics._insertion import insertion
 from jaxattr.metrics._krippendorff import krippendorff_alpha
 from jaxattr.metrics._localisation_iou import LocalisationIoU, localisation_iou
 from jaxattr.metrics._pointing_game import Hit, PointingGame, hit, pointing_game
 from jaxattr.metrics._rank_correlation import rank_correlation
 from jaxattr.metrics._reliability import Reliability, reliability
+from jaxattr.metrics._road import Road, road
 from jaxattr.metrics._temporal import (
     TemporalIoU,
     TemporalPointing,
@@ -18,21 +27,36 @@ from jaxattr.metrics._temporal import (
 from jaxattr.metrics._top_k_iou import TopKIoU, top_k_iou
 
 __all__ = [
+    "AverageDrop",
     "AveragePrecision",
+    "CausalCurve",
+    "Completeness",
     "Energy",
+    "Faithfulness",
     "Hit",
     "Interval",
     "LocalisationIoU",
+    "Perturbation",
+    "PerturbationGap",
     "PointingGame",
     "Reliability",
+    "Road",
     "TemporalIoU",
     "TemporalPointing",
     "TopKIoU",
+    "abpc",
+    "aopc",
     "auprc",
+    "average_drop",
     "boxes_to_mask",
+    "completeness",
+    "complexity",
+    "deletion",
     "energy",
     "energy_in_box",
+    "faithfulness",
     "hit",
+    "insertion",
     "krippendorff_alpha",
     "localisation_iou",
     "mask_to_boxes",
@@ -40,6 +64,7 @@ __all__ = [
     "pointing_game",
     "rank_correlation",
     "reliability",
+    "road",
     "temporal_iou",
     "temporal_pointing",
     "top_k_iou",

@@ -1,0 +1,76 @@
+"""What stands in the place of a voxel that a metric takes away."""
+
+import numbers
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxattr._clip import filled, narrow, widen
+from jaxattr._gaussian import blur_frames
+
+Name = Literal["mean", "clip_mean", "blur", "black", "median"]
+
+_BLUR = 20.0  # Pixels at 112: the lowest level of the study's blur pyramid.
+
+
+def check_substitute(substitute: Any, f: Any) -> tuple[str, Any]:
+    """Splits the setting `substitute` into a static name and an array.
+
+    Args:
+      substitute: "mean", 0 in network units; "clip_mean", of every channel; "blur",
+        every frame blurred by 20 pixels at 112, zeros outside; "median", over time,
+        of every pixel; "black", which needs `f.spec`; or a number or array that
+        broadcasts to the clip, in its units.
+      f: the network.
+
+    Raises:
+      ValueError: an unknown name; "black" for a network without `spec`.
+      TypeError: what is neither a name nor numbers.
+    """
+    if isinstance(substitute, str):
+        if substitute not in get_args(Name):
+            raise ValueError(
+                f"`substitute` must be one of {get_args(Name)} or an array, got "
+                f"{substitute!r}."
+            )
+        if substitute == "mean":
+            return "value", 0.0
+        if substitute == "black":
+            return "value", _black(f)
+        return substitute, 0.0
+    if not isinstance(substitute, (numbers.Real, np.ndarray, jax.Array)):
+        raise TypeError(
+            f"`substitute` must be one of {get_args(Name)}, a number or an array, got "
+            f"{type(substitute).__name__}."
+        )
+    return "value", substitute
+
+
+def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
+    """The clip of substitutes, [T, H, W, C] in the clip's dtype.
+
+    Args:
+      name: static half of what `check_substitute` returned.
+      value: the other half.
+      clip: [T, H, W, C].
+    """
+    wide = widen(clip)
+    if name == "clip_mean":
+        value = wide.mean((0, 1, 2))
+    elif name == "median":
+        value = jnp.median(wide, 0, keepdims=True)
+    elif name == "blur":
+        value = blur_frames(wide, _BLUR * min(1, clip.shape[1] / 112))
+    return narrow(filled(value, clip, "substitute"), clip)
+
+
+def _black(f):
+    spec = getattr(f, "spec", None)
+    if spec is None:
+        raise ValueError(
+            "`substitute` 'black' needs a network with a `spec` that says what black "
+            "is; pass substitute=(0 - mean) / std, an array [C], instead."
+        )
+    return -np.asarray(spec.mean, np.float64) / np.asarray(spec.std, np.float64)
