@@ -11,13 +11,18 @@ from jaxattr.metrics._curve import CausalCurve
 from jaxattr.metrics._deletion import deletion
 from jaxattr.metrics._energy import Energy, energy, energy_in_box
 from jaxattr.metrics._faithfulness import Faithfulness, faithfulness
+from jaxattr.metrics._infidelity import Infidelity, infidelity
+from jaxattr.metrics._input_invariance import InputInvariance, input_invariance
 from jaxattr.metrics._insertion import insertion
 from jaxattr.metrics._krippendorff import krippendorff_alpha
 from jaxattr.metrics._localisation_iou import LocalisationIoU, localisation_iou
+from jaxattr.metrics._max_sensitivity import MaxSensitivity, max_sensitivity
 from jaxattr.metrics._pointing_game import Hit, PointingGame, hit, pointing_game
 from jaxattr.metrics._rank_correlation import rank_correlation
 from jaxattr.metrics._reliability import Reliability, reliability
 from jaxattr.metrics._road import Road, road
+from jaxattr.metrics._sanity_check import SanityCheck, sanity_check
+from jaxattr.metrics._stability import Stability, stability
 from jaxattr.metrics._temporal import (
     TemporalIoU,
     TemporalPointing,
@@ -34,13 +39,18 @@ __all__ = [
     "Energy",
     "Faithfulness",
     "Hit",
+    "Infidelity",
+    "InputInvariance",
     "Interval",
     "LocalisationIoU",
+    "MaxSensitivity",
     "Perturbation",
     "PerturbationGap",
     "PointingGame",
     "Reliability",
     "Road",
+    "SanityCheck",
+    "Stability",
     "TemporalIoU",
     "TemporalPointing",
     "TopKIoU",
@@ -56,15 +66,20 @@ __all__ = [
     "energy_in_box",
     "faithfulness",
     "hit",
+    "infidelity",
+    "input_invariance",
     "insertion",
     "krippendorff_alpha",
     "localisation_iou",
     "mask_to_boxes",
+    "max_sensitivity",
     "paired_bootstrap",
     "pointing_game",
     "rank_correlation",
     "reliability",
     "road",
+    "sanity_check",
+    "stability",
     "temporal_iou",
     "temporal_pointing",
     "top_k_iou",
