@@ -9,6 +9,7 @@ from jaxattr.metrics._completeness import Completeness, completeness
 from jaxattr.metrics._complexity import complexity
 from jaxattr.metrics._curve import CausalCurve
 from jaxattr.metrics._deletion import deletion
+from jaxattr.metrics._diagnosis import TemporalDiagnosis, temporal_diagnosis
 from jaxattr.metrics._energy import Energy, energy, energy_in_box
 from jaxattr.metrics._faithfulness import Faithfulness, faithfulness
 from jaxattr.metrics._infidelity import Infidelity, infidelity
@@ -23,6 +24,7 @@ from jaxattr.metrics._reliability import Reliability, reliability
 from jaxattr.metrics._road import Road, road
 from jaxattr.metrics._sanity_check import SanityCheck, sanity_check
 from jaxattr.metrics._stability import Stability, stability
+from jaxattr.metrics._static_dynamic import StaticDynamic, static_dynamic_split
 from jaxattr.metrics._temporal import (
     TemporalIoU,
     TemporalPointing,
@@ -51,6 +53,8 @@ __all__ = [
     "Road",
     "SanityCheck",
     "Stability",
+    "StaticDynamic",
+    "TemporalDiagnosis",
     "TemporalIoU",
     "TemporalPointing",
     "TopKIoU",
@@ -80,6 +84,8 @@ __all__ = [
     "road",
     "sanity_check",
     "stability",
+    "static_dynamic_split",
+    "temporal_diagnosis",
     "temporal_iou",
     "temporal_pointing",
     "top_k_iou",
