@@ -10,16 +10,14 @@ import rich.box
 import tyro
 from rich.table import Table
 
-from jaxattr.cli._main import CommandError
-from jaxattr.cli._methods import nearest, pick
-from jaxattr.cli._paths import folder_names, home, printable
-from jaxattr.cli._run import Job, Run, console, explain_all
-from jaxattr.cli._targets import read_labels
-
-_RANDOM = (
-    "The network's weights are random: the maps show how the programs run, not what a "
-    "trained network looks at."
-)
+from jaxattr.cli._console import console
+from jaxattr.cli._diagnose import diagnose
+from jaxattr.cli._methods import pick
+from jaxattr.cli._paths import home
+from jaxattr.cli._prepare import check_model, numbers, prepare
+from jaxattr.cli._run import explain_all
+from jaxattr.cli._train_command import train
+from jaxattr.cli._worker import Job, Run
 
 
 def demo(out: pathlib.Path = pathlib.Path("jaxattr-demo"), /) -> int:
@@ -98,39 +96,22 @@ def explain(
       num_classes: number of logits, where the checkpoint does not tell.
       seed: of random methods and random weights.
     """
-    from jaxattr.data import read_clip
-
-    if not videos:
-        raise CommandError("name at least one video, GIF or folder of frames.")
-    common = {"areas": _numbers("areas", areas), "preset": preset, "score": score}
-    methods = pick(method, common=common, special=set)
-    network, named = _network(model, weights, num_classes, seed)
-    names = network.spec.labels
-    if labels:
-        names = read_labels(labels)
-        _check_labels(names, network, labels)
-    cut = _numbers("box", box)
-
-    def reader(path):
-        def read():
-            return read_clip(
-                path,
-                network.spec,
-                sampling=sampling,
-                short=short,
-                box=None if cut is None else tuple(map(int, cut)),
-                return_source=True,
-            )
-
-        return read
-
-    jobs = [
-        Job(name, printable(path), reader(path), target)
-        for name, path in zip(folder_names(videos), videos, strict=True)
-    ]
-    facts = {"network": model, "weights": named}
-    notes = (_RANDOM,) if named.startswith("random") else ()
-    return explain_all(Run(network, names, methods, seed, out, facts, notes), jobs)
+    common = {"areas": numbers("areas", areas), "preset": preset, "score": score}
+    run, jobs = prepare(
+        videos,
+        pick(method, common=common, special=set),
+        model=model,
+        weights=weights,
+        target=target,
+        labels=labels,
+        out=out,
+        sampling=sampling,
+        short=short,
+        box=box,
+        num_classes=num_classes,
+        seed=seed,
+    )
+    return explain_all(run, jobs)
 
 
 def convert(
@@ -150,48 +131,9 @@ def convert(
     """
     import jaxattr_models
 
-    _known_model(model)
+    check_model(model)
     jaxattr_models.convert(source, destination, model=model, num_classes=num_classes)
     console.print(f"wrote {destination}")
-    return 0
-
-
-def train(
-    what: Annotated[str, tyro.conf.Positional],
-    /,
-    out: pathlib.Path = pathlib.Path("evidence.safetensors"),
-    seed: int = 0,
-    steps: int = 360,
-) -> int:
-    """Train a network from random parameters: `jaxattr train evidence`.
-
-    Args:
-      what: evidence, the network that the demo explains.
-      out: the .safetensors file to write.
-      seed: of parameters, clips and batches.
-      steps: number of updates.
-    """
-    from rich.progress import Progress
-
-    from jaxattr.cli._train import train_evidence
-
-    if what != "evidence":
-        raise CommandError(f"`train` knows one recipe, evidence, got {what!r}.")
-    with Progress(console=console, transient=True) as progress:
-        tasks = {}
-
-        def show(stage, done, total, note):
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(
-                tasks[stage], completed=done, description=f"{stage} {note}".strip()
-            )
-
-        report = train_evidence(out, seed=seed, steps=steps, progress=show)
-    console.print(
-        f"wrote {report.path}: {report.accuracy:.1%} of {report.num_held_out} clips of "
-        f"the dev split right, {sum(report.seconds.values()):.0f} s."
-    )
     return 0
 
 
@@ -267,65 +209,13 @@ def doctor() -> int:
 COMMANDS = {
     "demo": demo,
     "explain": explain,
+    "diagnose": diagnose,
     "convert": convert,
     "train": train,
     "models": models,
     "methods": methods,
     "doctor": doctor,
 }
-
-
-def _network(model, weights, num_classes, seed):
-    """Builds a network; returns it with what its weights are called."""
-    import jaxattr_models
-    from jaxattr_models._registry import CATALOGUE
-
-    _known_model(model)
-    if weights is None:
-        shipped = [
-            name
-            for (owner, name), e in CATALOGUE.items()
-            if owner == model and not e.url
-        ]
-        weights = shipped[0] if shipped else None
-    network = jaxattr_models.build(
-        model, weights=weights, num_classes=num_classes, seed=seed
-    )
-    named = f"random (seed {seed})" if weights is None else pathlib.Path(weights).name
-    return network, named
-
-
-def _check_labels(names, network, path):
-    import jax
-
-    spec = network.spec
-    clip = jax.ShapeDtypeStruct(
-        (spec.num_frames, *spec.size, len(spec.mean)), "float32"
-    )
-    count = jax.eval_shape(network, clip).shape[-1]
-    if len(names) != count:
-        raise CommandError(
-            f"`--labels {path}` holds {len(names)} names for {count} classes."
-        )
-
-
-def _known_model(model):
-    import jaxattr_models
-
-    known = jaxattr_models.models()
-    if model not in known:
-        raise CommandError(f"no network {model!r}{nearest(model, known)}")
-
-
-def _numbers(name, text):
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise CommandError(
-            f"`--{name}` wants numbers separated by commas, got {text!r}."
-        ) from None
 
 
 def _table(first, *others):

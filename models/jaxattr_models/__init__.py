@@ -6,6 +6,10 @@ from jaxattr_models import _extras  # noqa: F401
 
 from jaxattr_models._catalogue import build, models
 from jaxattr_models.evidence import evidence
+from jaxattr_models.evidence_3d import evidence_3d
+from jaxattr_models.evidence_factored import evidence_factored
+from jaxattr_models.evidence_lstm import evidence_lstm
+from jaxattr_models.evidence_transformer import evidence_transformer
 from jaxattr_models.lrcn import lrcn
 from jaxattr_models.resnet3d import mc3_18, r2plus1d_18, r3d_18
 from jaxattr_models.spec import ClipSpec
@@ -17,6 +21,10 @@ __all__ = [
     "build",
     "convert",
     "evidence",
+    "evidence_3d",
+    "evidence_factored",
+    "evidence_lstm",
+    "evidence_transformer",
     "fetch",
     "load",
     "lrcn",

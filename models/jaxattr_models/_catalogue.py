@@ -86,6 +86,42 @@ _TABLE = (
         46_680,
         "head/bias",
     ),
+    Model(
+        "evidence_factored",
+        "jaxattr_models.evidence_factored:evidence_factored",
+        "small, for all families of evidence: convolutions over space, then time",
+        (16, 56, 56),
+        24,
+        89_832,
+        "head/bias",
+    ),
+    Model(
+        "evidence_3d",
+        "jaxattr_models.evidence_3d:evidence_3d",
+        "small, for all families of evidence: full 3-D convolutions",
+        (16, 56, 56),
+        24,
+        109_784,
+        "head/bias",
+    ),
+    Model(
+        "evidence_lstm",
+        "jaxattr_models.evidence_lstm:evidence_lstm",
+        "small, for all families of evidence: a CNN on every frame, an LSTM over time",
+        (16, 56, 56),
+        24,
+        108_424,
+        "head/bias",
+    ),
+    Model(
+        "evidence_transformer",
+        "jaxattr_models.evidence_transformer:evidence_transformer",
+        "small, for all families of evidence: divided space-time attention",
+        (16, 56, 56),
+        24,
+        123_864,
+        "head/bias",
+    ),
 )
 
 

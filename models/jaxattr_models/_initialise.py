@@ -13,6 +13,20 @@ from flax import nnx
 from jaxattr_models.weights import load
 
 Module = TypeVar("Module", bound=nnx.Module)
+Path, Shape = tuple[str, ...], tuple[int, ...]
+Draw = Callable[[np.random.Generator, Path, Shape], np.ndarray]
+
+
+def usual(rng: np.random.Generator, path: Path, shape: Shape) -> np.ndarray:
+    """He et al. 2015 by fan-out for convolutions, N(0, 0.01) for a matrix."""
+    name = path[-1]
+    if name in ("scale", "var"):
+        return np.ones(shape, np.float32)
+    if not name.endswith("kernel"):
+        return np.zeros(shape, np.float32)
+    fan_out = math.prod(shape[:-2]) * shape[-1]
+    deviation = math.sqrt(2 / fan_out) if len(shape) > 2 else 0.01
+    return np.float32(deviation) * rng.standard_normal(shape, np.float32)
 
 
 def build(
@@ -20,6 +34,7 @@ def build(
     weights: str | os.PathLike | None,
     seed: int,
     dtype: jax.typing.DTypeLike,
+    draw: Draw = usual,
 ) -> Module:
     """Makes a network without computing anything, then gives it its parameters.
 
@@ -28,6 +43,7 @@ def build(
       weights: None for random parameters, the name of published weights, or a file.
       seed: of the random parameters; the same on every platform.
       dtype: floating dtype of every parameter and statistic.
+      draw: random parameters from (generator, path, shape).
 
     Returns:
       The module, every leaf of `dtype`.
@@ -46,7 +62,8 @@ def build(
     for path, variable in state:
         shape = variable.shape
         if weights is None:
-            value = jnp.asarray(_random(rng, path[-1], shape), dtype)
+            names = tuple(map(str, path))
+            value = jnp.asarray(draw(rng, names, shape), dtype)
         else:
             value = jax.ShapeDtypeStruct(shape, dtype)
         variable.set_value(value)
@@ -54,14 +71,3 @@ def build(
     if weights is not None:
         load(net, weights)
     return net
-
-
-def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """He et al. 2015 by fan-out for convolutions, N(0, 0.01) for a matrix."""
-    if name in ("scale", "var"):
-        return np.ones(shape, np.float32)
-    if not name.endswith("kernel"):
-        return np.zeros(shape, np.float32)
-    fan_out = math.prod(shape[:-2]) * shape[-1]
-    deviation = math.sqrt(2 / fan_out) if len(shape) > 2 else 0.01
-    return np.float32(deviation) * rng.standard_normal(shape, np.float32)

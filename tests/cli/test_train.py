@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxattr.cli import _train
+from jaxattr.cli import _pool, _train
 from jaxattr.data import evidence
 from jaxattr_models.evidence import evidence as evidence_network
 
@@ -89,9 +89,7 @@ def test_mirrored_clip_shows_the_mirrored_class(axis, name):
     key = jax.random.fold_in(evidence.split_key("dev"), 1)
     mask = evidence.render(key, target=target).mask
     flips = jnp.asarray([[axis == "x", axis == "y", axis == "t"]])
-    mirrored, label = _train._mirror(
-        mask[None, ..., None], jnp.asarray([target]), flips
-    )
+    mirrored, label = _pool.mirror(mask[None, ..., None], jnp.asarray([target]), flips)
     drift = _drift(mirrored[0, ..., 0])
     expected = _drift(evidence.render(key, target=int(label[0])).mask)
     np.testing.assert_allclose(drift, expected, atol=0.25)
