@@ -13,9 +13,16 @@ whatever the size of the batch it is made in. Tune on "dev"; report on "test". O
 families that are `test_only`, tune nothing.
 """
 
+from jaxattr.data.evidence._certify import (
+    Certificate,
+    CertifiedSamples,
+    certified_samples,
+    certify,
+)
 from jaxattr.data.evidence._families import CLASSES, FAMILIES, LABELS, NONE, labels
 from jaxattr.data.evidence._family import Family
 from jaxattr.data.evidence._motion import WINDOW
+from jaxattr.data.evidence._plant import Planted, plant
 from jaxattr.data.evidence._render import EvidenceClip, batch, render, split_key
 from jaxattr.data.evidence._scene import HEIGHT, MEAN, NUM_FRAMES, STD, WIDTH
 from jaxattr.data.evidence._switches import evidence_only, without
@@ -31,11 +38,17 @@ __all__ = [
     "STD",
     "WIDTH",
     "WINDOW",
+    "Certificate",
+    "CertifiedSamples",
     "EvidenceClip",
     "Family",
+    "Planted",
     "batch",
+    "certified_samples",
+    "certify",
     "evidence_only",
     "labels",
+    "plant",
     "render",
     "split_key",
     "without",

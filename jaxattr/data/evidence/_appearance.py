@@ -9,8 +9,8 @@ from jaxattr.data.evidence._scene import (
     Draws,
     View,
     between,
+    constant,
     flat,
-    per_frame,
     solid,
     turned,
     window,
@@ -47,7 +47,7 @@ def _draw(k_draws, k_texture, own, view: View):
     centre = half + jnp.clip(places[0] - half, -room, room)
     y = centre[0] + jnp.sin(direction) * speed * (since - middle)
     x = centre[1] + jnp.cos(direction) * speed * (since - middle)
-    angle = per_frame(between(angle, 0.0, 2 * jnp.pi))
+    angle = constant(between(angle, 0.0, 2 * jnp.pi))
 
     along, beside = turned(view, y, x, angle)
     a, b, distance = jnp.abs(along), jnp.abs(beside), jnp.sqrt(along**2 + beside**2)

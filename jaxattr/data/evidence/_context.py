@@ -50,7 +50,6 @@ def _draw(k_draws, k_texture, own, view: View):
     horizontal = jnp.where(right < 0.5, x + 0.5, last - x) - size
     band = jnp.where(lying < 0.5, vertical, horizontal)
     outside = jnp.where(corner < 0.5, jnp.maximum(vertical, horizontal), band)
-    outside = jnp.broadcast_to(outside, (NUM_FRAMES, *outside.shape[1:]))
 
     rate = jnp.asarray(_WAVES)[own]
     frames = jnp.arange(NUM_FRAMES, dtype=jnp.float32)[:, None, None]

@@ -13,8 +13,8 @@ from jaxattr.data.evidence._scene import (
     Draws,
     View,
     between,
+    constant,
     flat,
-    per_frame,
     solid,
     turned,
     whole,
@@ -51,7 +51,7 @@ def _draw(k_draws, k_texture, own, view: View):
         present = (frames >= begin) & (frames < begin + length)
         y, x = places[0] + between(draws.take(2), -_APART, _APART)
         along, beside = turned(
-            view, per_frame(y), per_frame(x), jnp.zeros(NUM_FRAMES, jnp.float32)
+            view, constant(y), constant(x), jnp.zeros(1, jnp.float32)
         )
         outside = jnp.sqrt(along**2 + beside**2) - between(draws.one(), *_RADIUS)
         colour = flat(jnp.full(3, grey, jnp.float32))

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 
 from jaxattr.data.evidence._family import Family
 from jaxattr.data.evidence._scene import (
-    NUM_FRAMES,
     Draws,
     View,
     between,
+    constant,
     flat,
-    per_frame,
     solid,
     turned,
     whole,
@@ -73,7 +72,7 @@ def _draw_or(k_draws, k_texture, own, view: View):
 def _square(draws: Draws, place, colour, view: View):
     _, _, present = window(draws.take(2), *_FRAMES)
     side, angle = draws.take(2)
-    y, x, angle = (per_frame(v) for v in (*place, between(angle, 0.0, 2 * jnp.pi)))
+    y, x, angle = (constant(v) for v in (*place, between(angle, 0.0, 2 * jnp.pi)))
     along, beside = turned(view, y, x, angle)
     outside = jnp.maximum(jnp.abs(along), jnp.abs(beside)) - between(side, *_SIDE)
     return solid(view, outside, flat(colour), present)
@@ -82,8 +81,8 @@ def _square(draws: Draws, place, colour, view: View):
 def _target(draws: Draws, place, colour, view: View):
     _, _, present = window(draws.take(2), *_FRAMES)
     radius = between(draws.one(), *_RADIUS)
-    y, x = (per_frame(v) for v in place)
-    along, beside = turned(view, y, x, jnp.zeros(NUM_FRAMES, jnp.float32))
+    y, x = (constant(v) for v in place)
+    along, beside = turned(view, y, x, jnp.zeros(1, jnp.float32))
     distance = jnp.sqrt(along**2 + beside**2)
     core = jnp.clip(0.5 - (distance - _CORE * radius) * view.sharpness, 0.0, 1.0)
     painted = flat(colour) + core[..., None] * (1.0 - flat(colour))

@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     """One thing in the picture.
 
     Attributes:
-      alpha: [T, H, W], 0 to 1, how much of the pixel it covers.
+      alpha: [T or 1, H, W], 0 to 1, how much of the pixel it covers.
       colour: [T, H, W, 3], or 1 where an axis does not matter; pixels in 0..1.
       present: [T] bool, the frames in which it is there.
     """
@@ -106,7 +106,7 @@ def window(draws: jax.Array, shortest: int, longest: int):
 def turned(
     view: View, y: jax.Array, x: jax.Array, angle: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Coordinates [T, H, W] along and beside an object; the arguments are per frame."""
+    """Coordinates [T or 1, H, W] along and beside an object, placed by [T or 1]."""
     y, x, angle = (v[:, None, None] for v in (y, x, angle))
     down = view.rows - y
     across = view.columns - x
@@ -118,15 +118,15 @@ def turned(
 def solid(
     view: View, outside: jax.Array, colour: jax.Array, present: jax.Array
 ) -> Layer:
-    """What lies where the signed distance `outside` [T, H, W] is negative."""
+    """What lies where the signed distance `outside` [T or 1, H, W] is negative."""
     alpha = jnp.clip(0.5 - outside * view.sharpness, 0.0, 1.0)
     alpha = alpha * present.astype(jnp.float32)[:, None, None]
     return Layer(alpha, colour, present)
 
 
-def per_frame(value: jax.Array) -> jax.Array:
-    """A value for every frame, [T]."""
-    return jnp.broadcast_to(value, (NUM_FRAMES,))
+def constant(value: jax.Array) -> jax.Array:
+    """What does not change in time, [1] instead of [T]: drawn once for all frames."""
+    return jnp.reshape(value, 1)
 
 
 def flat(colour: jax.Array) -> jax.Array:

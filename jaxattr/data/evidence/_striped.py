@@ -9,6 +9,7 @@ from jaxattr.data.evidence._scene import (
     Layer,
     View,
     between,
+    constant,
     turned,
     whole,
     window,
@@ -71,13 +72,12 @@ def moving(
 def still(draws: jax.Array, centre: jax.Array, view: View) -> Layer:
     """A square in warm colours, in every frame, that does nothing."""
     radius, angle = draws[:2]
-    ones = jnp.ones(NUM_FRAMES, jnp.float32)
     return _striped(
         draws[2:],
-        centre[0] * ones,
-        centre[1] * ones,
-        between(radius, 4.0, 5.0) * ones,
-        between(angle, 0.0, 2 * np.pi) * ones,
+        constant(centre[0]),
+        constant(centre[1]),
+        constant(between(radius, 4.0, 5.0)),
+        constant(between(angle, 0.0, 2 * np.pi)),
         jnp.asarray(True),
         WARM,
         view,
@@ -94,7 +94,7 @@ def _striped(
     colours: tuple,
     view: View,
 ) -> Layer:
-    """Draws a striped disc or square; every geometric argument is per frame, [T]."""
+    """Draws a striped disc or square; every geometric argument is [T or 1]."""
     along, beside = turned(view, y, x, angle)
     radius = radius[:, None, None]
     disc_distance = jnp.sqrt(along**2 + beside**2)

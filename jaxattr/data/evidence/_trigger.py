@@ -12,8 +12,8 @@ from jaxattr.data.evidence._scene import (
     NUM_FRAMES,
     Draws,
     View,
+    constant,
     flat,
-    per_frame,
     solid,
     turned,
     whole,
@@ -70,10 +70,10 @@ def _patch(draws: Draws, place, which, frames, view: View, *, swaps: bool):
     present = (since >= 0) & (since < length)
     half = whole(side, *_SIDE).astype(jnp.float32) / 2
     # On the grid of the 56-pixel variant, so that no border is blurred there.
-    y, x = (per_frame(jnp.floor(v) + half - 0.5) for v in place)
-    along, beside = turned(view, y, x, jnp.zeros(NUM_FRAMES, jnp.float32))
+    y, x = (constant(jnp.floor(v) + half - 0.5) for v in place)
+    along, beside = turned(view, y, x, jnp.zeros(1, jnp.float32))
     outside = jnp.maximum(jnp.abs(along), jnp.abs(beside)) - half
-    turn = since * swaps
+    turn = since if swaps else jnp.zeros_like(since)
     light = fields(along, beside, turn[:, None, None]) == 1
     pair = jnp.asarray(COLOURS, jnp.float32)[which]
     colour = jnp.where(light[..., None], flat(pair[1]), flat(pair[0]))
