@@ -1,0 +1,135 @@
+"""`jaxattr diagnose` on small clips, in this process."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxattr
+import jaxattr_models
+from jaxattr.cli import _main, main
+from jaxattr.data import evidence, read_clip
+
+T = 16
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch):
+    """Leaves this process's JAX settings alone."""
+    monkeypatch.setattr(_main, "_keep_compilations", lambda: None)
+
+
+def write_clip(folder, target="grow", num=T):
+    """An evidence clip as a folder of frames."""
+    folder.mkdir(parents=True)
+    key = jax.random.fold_in(evidence.split_key("dev"), 0)
+    clip = evidence.render(key, target=evidence.CLASSES.index(target)).clip
+    pixels = np.asarray(clip, np.float64) * evidence.STD + evidence.MEAN
+    for i, frame in enumerate((pixels * 255).round().clip(0, 255)[:num]):
+        Image.fromarray(frame.astype(np.uint8)).save(folder / f"{i:03}.png")
+    return str(folder)
+
+
+def diagnose(out, *paths, **options):
+    words = ["diagnose", *paths, "--model", "evidence", "--out", str(out)]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)]
+    return main(words)
+
+
+def softmax(logits):
+    weights = np.exp(np.asarray(logits, np.float64))
+    return weights / weights.sum()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run over a bad clip and a good one: status, folder, the good clip."""
+    folder = tmp_path_factory.mktemp("diagnose")
+    good = write_clip(folder / "grow [b] one")
+    short = write_clip(folder / "short", num=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_main, "_keep_compilations", lambda: None)
+        status = diagnose(
+            folder / "out", short, good, method="saliency", foreground=0.02, shuffles=2
+        )
+    clip = read_clip(good, jaxattr_models.evidence().spec)
+    return status, folder / "out", np.asarray(clip)
+
+
+def test_a_bad_clip_does_not_stop_the_run(run):
+    status, out, _ = run
+    assert status == 1
+    names = sorted(path.name for path in out.iterdir())
+    assert len(names) == 1
+    files = sorted(path.name for path in (out / names[0]).iterdir())
+    assert files == ["diagnosis.json", "saliency.png", "values.npz"]
+
+
+def test_the_numbers_are_the_network_s(run):
+    _, out, clip = run
+    folder = next(out.iterdir())
+    facts = json.loads((folder / "diagnosis.json").read_text())
+    network = jaxattr_models.evidence()
+    target = evidence.CLASSES.index("grow")
+    assert (facts["target"], facts["label"]) == (target, "grow")
+
+    def score(frames):
+        return softmax(network(frames))[target]
+
+    stills = [score(np.repeat(clip[t : t + 1], T, 0)) for t in range(T)]
+    values = np.asarray(jaxattr.saliency(network)(clip, target).values)
+    heat = np.abs(values).mean(-1)
+    hot = heat >= np.sort(heat.ravel())[-round(0.02 * heat.size)]
+    own = facts["methods"]["saliency"]
+    for got, want in (
+        (facts["original"], score(clip)),
+        (facts["reversed"], score(clip[::-1])),
+        (facts["frozen"], stills),
+        (facts["motion_matters"], score(clip) - max(stills)),
+        (facts["order_matters"], score(clip) - facts["shuffled"]["mean"]),
+    ):
+        np.testing.assert_allclose(got, want, atol=2e-5)
+    # What ties at the edge of the hottest voxels may fall on either side.
+    only = score(np.where(hot[..., None], clip, 0).astype(np.float32))
+    np.testing.assert_allclose(own["foreground_only"], only, atol=1e-3)
+    with np.load(folder / "values.npz", allow_pickle=False) as saved:
+        parts = {name: saved[f"saliency/{name}"] for name in ("static", "dynamic")}
+        np.testing.assert_allclose(saved["saliency/values"], values, atol=1e-4)
+    still = np.repeat(clip[5:6], T, 0)
+    mean = np.asarray(jaxattr.saliency(network)(still, target).values).mean(0)
+    np.testing.assert_allclose(parts["static"][5], mean, atol=1e-4)
+    for name, part in parts.items():
+        np.testing.assert_allclose(own[f"{name}_sum"], part.sum(), rtol=1e-3)
+    sizes = {name: np.abs(part).sum() for name, part in parts.items()}
+    share = sizes["dynamic"] / sum(sizes.values())
+    np.testing.assert_allclose(own["dynamic_share"], share, rtol=1e-4)
+
+
+def test_the_picture_has_a_row_for_each_part(run):
+    with Image.open(next(run[1].iterdir()) / "saliency.png") as picture:
+        assert picture.height > 4 * 168
+        assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"foreground": 0}, ["`--foreground`", "0..1"]),
+        ({"shuffles": 0}, ["`--shuffles`"]),
+        ({"method": "salency"}, ["no method 'salency'"]),
+        ({"score": "logits"}, ["`score`", "logits"]),
+        ({"target": "dance"}, ["no such class"]),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(tmp_path, capsys, options, words):
+    frames = write_clip(tmp_path / "clip")
+    options = {"method": "saliency", **options}
+    assert diagnose(tmp_path / "out", frames, **options) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    for word in words:
+        assert word in told
+    assert not list((tmp_path / "out").glob("*"))
