@@ -51,7 +51,10 @@ def static_dynamic_split(
     there a negative dynamic part is what stills would need and the clip does not.
 
     Neither part is better. `dynamic_share` is 0 for the first of these networks and 1
-    for the second; of a network that is not trained it says nothing.
+    for the second. Other networks respond to what they look for in stills as well, only
+    without a net effect: absolute values of both parts lie on the same objects. To see
+    which part carries the evidence compare signed values, by their sums or as
+    `to_heatmap(part, channels="sum")`, of a method that is complete.
 
     Args:
       method: transform such as `jaxattr.integrated_gradients`, or a
