@@ -118,6 +118,7 @@ class _Explain:
         result, _, logits = _run(self, watched, values, clip, target, inputs, key)
         # Under a trace even concrete inputs give traced logits.
         if watched and not isinstance(logits, jax.core.Tracer):
+            jax.block_until_ready(logits)  # Unlike the copy, it answers to Ctrl-C.
             warn_of_prediction(np.asarray(logits, np.float64), int(target))
         return result
 

@@ -67,7 +67,7 @@ def test_while_it_imports(start, module):
 
         sys.meta_path.insert(0, Stop())
         sys.argv = ["jaxattr", "explain", "nowhere.gif", "--model", "evidence"]
-        from jaxattr_command import main
+        from _jaxattr_command import main
         sys.exit(main())
     """)
     read_until(process, "here")
@@ -90,7 +90,7 @@ RUN = """
     viz.save_report = told
     sys.argv = ["jaxattr", "explain", *{paths}, "--model", "evidence"]
     sys.argv += ["--method", {method!r}, "--out", "out"]
-    from jaxattr_command import main
+    from _jaxattr_command import main
     sys.exit(main())
 """
 
@@ -126,7 +126,7 @@ def test_in_the_middle_of_a_long_method(start, paths, tmp_path):
     code = RUN.format(paths=paths, method="saliency", after="pass")
     # The second clip's method takes minutes inside of XLA.
     process = start(
-        code.replace("from jaxattr_command", SLOW + "    from jaxattr_command")
+        code.replace("from _jaxattr_command", SLOW + "    from _jaxattr_command")
     )
     read_until(process, "slow")
     time.sleep(0.5)
@@ -165,7 +165,7 @@ def test_the_second_ends_a_process_that_runs_no_python(start):
 
         _commands.COMMANDS["doctor"] = doctor
         sys.argv = ["jaxattr", "doctor"]
-        from jaxattr_command import main
+        from _jaxattr_command import main
         sys.exit(main())
     """)
     read_until(process, "deaf")
@@ -176,3 +176,28 @@ def test_the_second_ends_a_process_that_runs_no_python(start):
     began = time.perf_counter()
     assert "Ended" in press(process)
     assert time.perf_counter() - began < 10
+
+
+def test_a_long_explanation_answers_at_once(start):
+    """As in a notebook, without the command line: the wait for XLA can be ended."""
+    process = start("""
+        import os, sys, numpy as np, jax, jax.numpy as jnp
+        from jaxattr import metrics
+
+        def f(clip):  # Takes minutes.
+            x = jnp.ones((300, 300)) + clip.sum()
+            x = jax.lax.fori_loop(0, 10**6, lambda i, x: jnp.sin(x @ x), x)
+            return x[0, :4] + clip.sum()
+
+        clip, heat = np.ones((2, 3, 4, 1), np.float32), np.ones((2, 3, 4), np.float32)
+        print("slow", flush=True)
+        try:
+            metrics.insertion(f, num_steps=1, unit="frame")(clip, 1, heat)
+        except KeyboardInterrupt:
+            os._exit(130)
+    """)
+    read_until(process, "slow")
+    time.sleep(5)  # Until it is compiled.
+    began = time.perf_counter()
+    press(process)
+    assert time.perf_counter() - began < 20
