@@ -1,9 +1,14 @@
-"""Draws the README's picture: `python docs/make_pictures.py`."""
+"""Draws the pictures of the README and of these pages: `python docs/make_pictures.py`.
+
+With "demo" or "families" behind it, only that one.
+"""
 
 import pathlib
+import sys
 
 import jax
 import numpy as np
+from PIL import Image, ImageDraw
 
 import jaxattr
 import jaxattr_models
@@ -14,7 +19,7 @@ HERE = pathlib.Path(__file__).parent / "images"
 SETTINGS = {"step": {"areas": (0.01, 0.02, 0.03, 0.05)}}
 
 
-def main():
+def draw_demo():
     """Explains one clip of the test split and writes images/demo.png."""
     network = jaxattr_models.evidence()
     key = jax.random.fold_in(evidence.split_key("test"), 1)
@@ -33,9 +38,32 @@ def main():
         num_columns=8,
         cell_height=112,
     )
-    HERE.mkdir(exist_ok=True)
     picture.save(HERE / "demo.png", optimize=True)
 
 
+def draw_families(margin=14):
+    """One clip of each family, and below it the evidence, as images/families.png."""
+    rows = []
+    for name in evidence.FAMILIES:
+        key = jax.random.fold_in(evidence.split_key("dev"), 9)
+        one = evidence.render(key, name)
+        pixels = np.asarray(one.clip) * evidence.STD + evidence.MEAN
+        frames = (pixels * 255).round().astype(np.uint8)
+        alone = np.where(np.asarray(one.mask)[..., None], frames, np.uint8(60))
+        strip = Image.fromarray(np.concatenate([np.hstack(frames), np.hstack(alone)]))
+        row = Image.new("RGB", (strip.width, strip.height + margin), "white")
+        row.paste(strip, (0, margin))
+        label = f"{name}: {evidence.LABELS[int(one.target)]}"
+        ImageDraw.Draw(row).text((2, 1), label, fill="black")
+        rows.append(np.asarray(row))
+    # Few levels: the noise would not compress, nor would dithering.
+    levels = np.concatenate(rows) // 36 * 36 + 3
+    Image.fromarray(levels).save(HERE / "families.png", optimize=True)
+
+
+PICTURES = {"demo": draw_demo, "families": draw_families}
+
 if __name__ == "__main__":
-    main()
+    HERE.mkdir(exist_ok=True)
+    for wanted in sys.argv[1:] or PICTURES:
+        PICTURES[wanted]()
