@@ -55,6 +55,18 @@ def _torchvision(filename: str, megabytes: float, top1: float, top5: float) -> W
     )
 
 
+def _families(network: str, sha256: str, megabytes: float, top1: float) -> Weights:
+    return Weights(
+        f"{network}-0.safetensors",
+        None,
+        sha256,
+        megabytes,
+        "Apache-2.0",
+        "synthetic clips of jaxattr.data.evidence, all families",
+        top1,
+    )
+
+
 # By network and name.
 CATALOGUE: dict[tuple[str, str], Weights] = {
     ("r2plus1d_18", "kinetics400"): _torchvision(
@@ -73,6 +85,30 @@ CATALOGUE: dict[tuple[str, str], Weights] = {
         0.2,
         "Apache-2.0",
         "synthetic clips of jaxattr.data.evidence",
+    ),
+    ("evidence_factored", "families-0"): _families(
+        "evidence_factored",
+        "13bf11f7533c33915840400ee1f33c983758f8b2adb8f727d426d43a9e5e01c1",
+        0.3,
+        0.9874,
+    ),
+    ("evidence_3d", "families-0"): _families(
+        "evidence_3d",
+        "23aad8aaf4a189afa09f4aff4ee782074844a75d5b15daacdca93db46e44c146",
+        0.4,
+        0.9099,
+    ),
+    ("evidence_lstm", "families-0"): _families(
+        "evidence_lstm",
+        "2be417d8f43ecb7972bc62c0d027e4f543b475df6fc7e4e49a1f312498f4d60b",
+        0.4,
+        0.8594,
+    ),
+    ("evidence_transformer", "families-0"): _families(
+        "evidence_transformer",
+        "52f58dd2c0b9bcaa8c98f3bf3e07f4af90331a17b4ea90eef4a678f9e3c1c284",
+        0.5,
+        0.9841,
     ),
 }
 
