@@ -1,6 +1,7 @@
 """Explaining video networks: which pixels, in which frames, made it decide."""
 
 from jaxattr import data, metrics, viz
+from jaxattr._control import control
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
 from jaxattr._warnings import ExplanationWarning
@@ -20,6 +21,7 @@ __all__ = [
     "ExplanationWarning",
     "Score",
     "blur_integrated_gradients",
+    "control",
     "data",
     "expected_gradients",
     "extremal_perturbation",
