@@ -57,8 +57,9 @@ def draw_families(margin=14):
         ImageDraw.Draw(row).text((2, 1), label, fill="black")
         rows.append(np.asarray(row))
     # Few levels: the noise would not compress, nor would dithering.
-    levels = np.concatenate(rows) // 36 * 36 + 3
-    Image.fromarray(levels).save(HERE / "families.png", optimize=True)
+    levels = Image.fromarray(np.concatenate(rows) // 36 * 36 + 3)
+    levels = levels.quantize(128, dither=Image.Dither.NONE)
+    levels.save(HERE / "families.png", optimize=True)
 
 
 PICTURES = {"demo": draw_demo, "families": draw_families}
