@@ -60,7 +60,6 @@ def explainer(
       ValueError: `score` is not known; from `explain`, a target out of range, a missing
         key, a clip of the wrong rank.
     """
-    inputs = tuple((inputs or {}).items())
     if not callable(f):
         raise TypeError(
             f"`f` must be callable, clip -> logits, got {type(f).__name__}."
@@ -79,7 +78,8 @@ def explainer(
     values = [jnp.array(leaf) for leaf in leaves]
     score = settings["score"]
     name = None if callable(score) else score
-    explain = _Explain(core, join, name, random, single, inputs)
+    named = tuple((inputs or {}).items())
+    explain = _Explain(core, join, name, random, single, named)
     return jax.tree_util.Partial(explain, values)
 
 
