@@ -1,0 +1,88 @@
+"""The lines of the benchmark: every registered method, and controls.
+
+What a method is given is decided here, before any clip is rendered: its settings, and
+training clips where it needs some. The size of the evidence is not among them.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, get_args
+
+from _evidence_cells import check_known
+
+import jaxattr
+from jaxattr import _control, _registry
+from jaxattr.data import evidence
+
+BASELINES = 16  # Clips of the split "train", of the family that is explained.
+
+
+class Line(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+      name: of the method or control.
+      transform: as a method's, `transform(f, **settings) -> explain`.
+      settings: that it is made with, but for `needs`.
+      needs: settings that depend on the family, such as "baselines".
+      heatmap: shape of its values -> settings of `to_heatmap`.
+      gradients: evaluations per clip.
+      random: whether its answer depends on the key.
+    """
+
+    name: str
+    transform: Callable[..., Callable[..., Any]]
+    settings: Mapping[str, Any]
+    needs: tuple[str, ...]
+    heatmap: Callable[[tuple[int, ...]], Mapping[str, Any]]
+    gradients: float
+    random: bool
+
+    @property
+    def takes_areas(self) -> bool:
+        """Whether it can be told how large the evidence is."""
+        return "areas" in self.settings
+
+    def method(self, family: str) -> Callable[..., Callable[..., Any]]:
+        """`f -> explain`, with everything that it needs.
+
+        Raises:
+          ValueError: it needs what this benchmark does not have.
+        """
+        given = dict(self.settings)
+        for name in self.needs:
+            if name != "baselines":
+                raise ValueError(f"`{name}` is needed, and not known here")
+            key = evidence.split_key("train")
+            given[name] = evidence.batch(key, BASELINES, family).clip
+        return functools.partial(self.transform, **given)
+
+
+def choose_lines(names: list[str] | None) -> list[Line]:
+    """The lines of those names, or all, in the order of the table of methods.
+
+    Raises:
+      ValueError: no such line; the nearest ones are named.
+    """
+    lines = {
+        method.name: Line(
+            method.name,
+            method.transform,
+            dict(method.settings),
+            method.needs,
+            method.heatmap,
+            method.gradients(method.settings),
+            method.random,
+        )
+        for method in _registry.METHODS.values()
+    }
+    for kind in get_args(_control.Kind):
+        made = functools.partial(jaxattr.control, kind=kind)
+        lines[kind] = Line(kind, made, {}, (), _as_it_is, 0, kind == "random")
+    for name in names or ():
+        check_known("methods", name, lines)
+    return [line for name, line in lines.items() if name in (names or lines)]
+
+
+def _as_it_is(shape):
+    return {}
