@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 
-
 _PAUSE = 0.3  # Seconds; libgomp and libomp spin for at most 0.2.
 
 
