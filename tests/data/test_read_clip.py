@@ -111,7 +111,8 @@ def test_short_at_a_lower_rate_loops_what_the_rate_leaves(tmp_path):
         ("libx264", "yuv420p", (48, 80), 8),
         ("libx264", "yuv420p10le", (48, 80), 8),
         ("libx264", "yuv444p", (47, 81), 8),
-        ("ffv1", "yuv420p10le", (46, 70), 4),
+        # At 46x70 the test's own writer, FFmpeg's conversion, now and then spoils rows.
+        ("ffv1", "yuv420p10le", (48, 80), 4),
         ("ffv1", "gray", (45, 77), 0),
         ("ffv1", "gray16le", (45, 77), 1),
         ("ffv1", "bgr0", (45, 77), 0),
