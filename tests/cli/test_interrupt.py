@@ -17,15 +17,16 @@ def start(tmp_path):
     started = []
 
     def run(code):
+        # A shell's background job, as these tests may be, ignores the signal.
+        heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"import signal; {heard}\n{textwrap.dedent(code)}"
         process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)],
+            [sys.executable, "-c", code],
             env={**os.environ, "JAXATTR_HOME": str(tmp_path / "home")},
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell's background job, as these tests may be, ignores the signal.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process
