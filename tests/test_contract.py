@@ -45,7 +45,7 @@ def assert_close(got, want, dtype):
         ("nnx", jnp.float32),
         ("nnx", jnp.float64),
         ("linen", jnp.float32),
-        ("dataclass", jnp.float64),
+        pytest.param("dataclass", jnp.float64, marks=pytest.mark.slow),
         ("function", jnp.float32),
     ],
 )
