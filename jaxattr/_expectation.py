@@ -93,6 +93,21 @@ def check_chunk(chunk: int | None) -> None:
         raise ValueError(f"`chunk` must be None or at least 1, got {chunk!r}.")
 
 
+def even_chunks(num: int, chunk: int | None) -> tuple[int, int]:
+    """How many chunks, and of which size, `num` samples take; `chunk` as in `mean`.
+
+    Chunks of even size leave the fewest samples to compute in vain.
+
+    Raises:
+      ValueError: unless `chunk` is None or a positive integer.
+    """
+    check_chunk(chunk)
+    if chunk is None:
+        chunk = 1 if jax.default_backend() == "cpu" else 8
+    blocks = math.ceil(num / min(chunk, num))
+    return blocks, math.ceil(num / blocks)
+
+
 def _is_count(value):
     integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     return integer and value >= 1
@@ -100,11 +115,7 @@ def _is_count(value):
 
 def _scan(g, num, chunk, update, init):
     """Folds `update(state, samples, weights, seen)` over chunks of samples."""
-    check_chunk(chunk)
-    if chunk is None:
-        chunk = 1 if jax.default_backend() == "cpu" else 8
-    blocks = math.ceil(num / min(chunk, num))
-    size = math.ceil(num / blocks)  # Even chunks leave the fewest samples to mask.
+    blocks, size = even_chunks(num, chunk)
 
     def sample(index):
         out = jax.vmap(g)(index) if size > 1 else jax.tree.map(_lead, g(index[0]))

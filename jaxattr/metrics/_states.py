@@ -1,13 +1,12 @@
 """The network's score in many states of one clip, in memory that does not grow."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxattr._expectation import check_chunk
+from jaxattr._expectation import even_chunks
 
 
 def each(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
@@ -21,11 +20,7 @@ def each(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -
     Returns:
       Pytree like `g(i)` with a leading axis [num].
     """
-    check_chunk(chunk)
-    if chunk is None:
-        chunk = 1 if jax.default_backend() == "cpu" else 8
-    blocks = math.ceil(num / min(chunk, num))
-    size = math.ceil(num / blocks)  # Even chunks leave the fewest to compute in vain.
+    blocks, size = even_chunks(num, chunk)
     index = jnp.arange(blocks * size, dtype=jnp.int32).clip(0, num - 1)
     if size == 1:
         return jax.lax.map(g, index)

@@ -1,6 +1,7 @@
 """What the networks for all families of evidence clips share: shape, spec, parts."""
 
 import math
+import os
 
 import jax
 import jax.numpy as jnp
@@ -103,3 +104,22 @@ def draw(
     if path == ("lstm", "bias"):
         return np.repeat(np.float32([0, 1, 0, 0]), shape[0] // 4)
     return _initialise.usual(rng, path, shape)
+
+
+def make(
+    network: type[nnx.Module],
+    num_classes: int,
+    weights: str | os.PathLike | None,
+    seed: int,
+    dtype: jax.typing.DTypeLike,
+) -> nnx.Module:
+    """One of the networks, in evaluation mode and with its weights.
+
+    Raises:
+      ValueError: if `num_classes` is not positive.
+    """
+    if num_classes < 1:
+        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}.")
+    return _initialise.build(
+        lambda: network(num_classes, rngs=nnx.Rngs(0)), weights, seed, dtype, draw
+    )

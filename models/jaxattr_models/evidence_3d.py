@@ -16,10 +16,9 @@ from jaxattr_models._evidence import (
     Convolution,
     cells_of,
     clip_spec,
-    draw,
+    make,
     mean_pool,
 )
-from jaxattr_models._initialise import build
 
 
 class Evidence3D(nnx.Module):
@@ -88,12 +87,4 @@ def evidence_3d(
       CheckpointError: if the weights are unknown, broken or of another network.
       FileNotFoundError: if a file of weights does not exist.
     """
-    if num_classes < 1:
-        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}.")
-    return build(
-        lambda: Evidence3D(num_classes, rngs=nnx.Rngs(0)),
-        weights,
-        seed,
-        dtype,
-        draw,
-    )
+    return make(Evidence3D, num_classes, weights, seed, dtype)

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxattr_models._clip import tap
-from jaxattr_models._evidence import LABELS, cells_of, clip_spec, draw, mean_pool
-from jaxattr_models._initialise import build
+from jaxattr_models._evidence import LABELS, cells_of, clip_spec, make, mean_pool
 from jaxattr_models.evidence import Unit
 
 
@@ -83,12 +82,4 @@ def evidence_factored(
       CheckpointError: if the weights are unknown, broken or of another network.
       FileNotFoundError: if a file of weights does not exist.
     """
-    if num_classes < 1:
-        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}.")
-    return build(
-        lambda: EvidenceFactored(num_classes, rngs=nnx.Rngs(0)),
-        weights,
-        seed,
-        dtype,
-        draw,
-    )
+    return make(EvidenceFactored, num_classes, weights, seed, dtype)

@@ -18,10 +18,9 @@ from jaxattr_models._evidence import (
     Convolution,
     cells_of,
     clip_spec,
-    draw,
+    make,
     mean_pool,
 )
-from jaxattr_models._initialise import build
 from jaxattr_models.lrcn import LSTM
 
 
@@ -91,12 +90,4 @@ def evidence_lstm(
       CheckpointError: if the weights are unknown, broken or of another network.
       FileNotFoundError: if a file of weights does not exist.
     """
-    if num_classes < 1:
-        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}.")
-    return build(
-        lambda: EvidenceLSTM(num_classes, rngs=nnx.Rngs(0)),
-        weights,
-        seed,
-        dtype,
-        draw,
-    )
+    return make(EvidenceLSTM, num_classes, weights, seed, dtype)

@@ -18,9 +18,8 @@ from jaxattr_models._evidence import (
     Convolution,
     cells_of,
     clip_spec,
-    draw,
+    make,
 )
-from jaxattr_models._initialise import build
 
 _TUBE = 2  # Frames of a token.
 _TIMES, _SIDE = 8, 7  # Tokens: 8 x 7 x 7.
@@ -157,12 +156,4 @@ def evidence_transformer(
       CheckpointError: if the weights are unknown, broken or of another network.
       FileNotFoundError: if a file of weights does not exist.
     """
-    if num_classes < 1:
-        raise ValueError(f"`num_classes` must be at least 1, got {num_classes}.")
-    return build(
-        lambda: EvidenceTransformer(num_classes, rngs=nnx.Rngs(0)),
-        weights,
-        seed,
-        dtype,
-        draw,
-    )
+    return make(EvidenceTransformer, num_classes, weights, seed, dtype)
