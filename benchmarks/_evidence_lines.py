@@ -4,8 +4,9 @@ What a method is given is decided here, before any clip is rendered: its setting
 training clips where it needs some. The size of the evidence is not among them.
 """
 
+import ast
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from _evidence_cells import check_known
@@ -58,8 +59,15 @@ class Line(NamedTuple):
         return functools.partial(self.transform, **given)
 
 
-def choose_lines(names: list[str] | None) -> list[Line]:
+def choose_lines(
+    names: Sequence[str] | None, variants: Sequence[str] = ()
+) -> list[Line]:
     """The lines of those names, or all, in the order of the table of methods.
+
+    Args:
+      names: of methods and controls.
+      variants: more lines, such as "step areas=(0.01,0.02)": a method with one of its
+        settings changed.
 
     Raises:
       ValueError: no such line; the nearest ones are named.
@@ -81,7 +89,25 @@ def choose_lines(names: list[str] | None) -> list[Line]:
         lines[kind] = Line(kind, made, {}, (), _as_it_is, 0, kind == "random")
     for name in names or ():
         check_known("methods", name, lines)
-    return [line for name, line in lines.items() if name in (names or lines)]
+    chosen = [line for name, line in lines.items() if name in (names or lines)]
+    return chosen + [_variant(text, lines) for text in variants]
+
+
+def _variant(text, lines):
+    name, _, change = text.partition(" ")
+    check_known("variants", name, lines)
+    setting, _, value = change.partition("=")
+    if setting not in lines[name].settings:
+        raise ValueError(
+            f"`variants` must be 'METHOD SETTING=VALUE' with a setting of {name}, "
+            f"{', '.join(lines[name].settings) or 'which has none'}; got {text!r}."
+        )
+    try:
+        settings = {**lines[name].settings, setting: ast.literal_eval(value)}
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"`variants` {text!r} has no value: {error}.") from error
+    gradients = _registry.METHODS[name].gradients(settings)
+    return lines[name]._replace(name=text, settings=settings, gradients=gradients)
 
 
 def _as_it_is(shape):

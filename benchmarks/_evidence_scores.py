@@ -58,8 +58,6 @@ def score_line(line: Line, cell: Cell, repeats: int, chunk: int) -> dict[str, An
             oracles.append(_thresholded(heats, cell))
     some = cell.clips.clip[:few]
     again = _heat_maps(line, explain, cell, _noisy(some), repeats, chunk)
-    forgetful = method(_forgetful(cell.network))
-    forgot = _heat_maps(line, forgetful, cell, some, 0, chunk)
     if line.takes_areas:
         oracles.append(_thresholded(_told(line, cell), cell))
     return {
@@ -67,7 +65,7 @@ def score_line(line: Line, cell: Cell, repeats: int, chunk: int) -> dict[str, An
         "scores": _mean(scores),
         "spread_over_keys": _spread(scores),
         "stability": _correlations(first.uncut[:few], again.uncut),
-        "sanity": _correlations(first.uncut[:few], forgot.uncut),
+        "sanity": _sanity(method, cell, some, chunk),
         "oracle": {"told": "areas" if line.takes_areas else "threshold"}
         | _mean(oracles),
     }
@@ -75,15 +73,21 @@ def score_line(line: Line, cell: Cell, repeats: int, chunk: int) -> dict[str, An
 
 def _heat_maps(line, explain, cell, clips, repeat, chunk) -> Heats:
     """Explains clips, which are those of the cell or look like the first of them."""
+    explain = functools.partial(_explain, explain, heatmap=line.heatmap)
+    return _in_chunks(explain, cell, clips, repeat, chunk)
+
+
+def _in_chunks(g, cell, clips, repeat, chunk):
+    """`g(clips, targets, keys)` on every clip, as NumPy arrays."""
     key = jax.random.fold_in(jax.random.key(0), repeat)
     targets, num, parts = np.asarray(cell.clips.target), len(clips), []
     for start in range(0, num, chunk):
         # Chunks of one size compile once: the last one repeats a clip.
         at = np.minimum(np.arange(start, start + chunk), num - 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, cell.indices[at])
-        part = _explain(explain, clips[at], targets[at], keys, heatmap=line.heatmap)
-        parts.append([np.asarray(a)[: num - start] for a in part])
-    return Heats(*(np.concatenate(arrays) for arrays in zip(*parts)))
+        part = g(clips[at], targets[at], keys)
+        parts.append(jax.tree.map(lambda a: np.asarray(a)[: num - start], part))  # noqa: B023
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 @functools.partial(jax.jit, static_argnames="heatmap")
@@ -187,16 +191,18 @@ def _rank_correlation(a, b):
     return metrics.rank_correlation(np.stack([a, b], 1))[0, 1]
 
 
-def _forgetful(network):
-    """The network with the parameters of its head permuted, each by itself."""
+def _sanity(method, cell, clips, chunk):
+    """Rank correlation of |values| when the head forgets what it learnt."""
+    head = cell.network.head
+    check = metrics.sanity_check(
+        method, cell.network.f, select=lambda name: name.split(".")[0] == head, depth=1
+    )
 
-    def permuted(path, leaf):
-        if jax.tree_util.keystr(path[:1], simple=True) != network.head:
-            return leaf
-        shuffled = jax.random.permutation(jax.random.key(2), leaf.ravel())
-        return shuffled.reshape(leaf.shape)
+    def one(clip, target, key):
+        return check(clip, target, key=key).spearman_abs[0]
 
-    return jax.tree_util.tree_map_with_path(permuted, network.f)
+    values = _in_chunks(jax.vmap(one), cell, clips, 0, chunk)
+    return [_number(value) for value in values]
 
 
 def _mean(repeats):

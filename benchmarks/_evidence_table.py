@@ -190,7 +190,9 @@ def _macro(pairs, get):
 
 def _label(name, line, row, num_cells):
     areas = row["settings"].get("areas")
-    label = f"{name} ({', '.join(map(str, areas))})" if areas else name
+    label = name
+    if areas and "=" not in name:
+        label = f"{name} ({', '.join(map(str, areas))})"
     if line["cells"] < num_cells:
         label += f" — {line['cells']} of {num_cells} cells"
     if line["not_finite"]:

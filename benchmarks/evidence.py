@@ -80,6 +80,9 @@ def _parse(arguments):
     parser.add_argument("--families", nargs="+", help="of clips (all)")
     parser.add_argument("--networks", nargs="+", help="NAME or NAME/WEIGHTS (all)")
     parser.add_argument("--methods", nargs="+", help="and controls (all)")
+    parser.add_argument(
+        "--variants", nargs="+", default=(), help="'METHOD SETTING=VALUE', more lines"
+    )
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--clips", type=int, help="certified ones of each cell (32)")
     parser.add_argument("--repeats", type=int, default=3, help="of random methods")
@@ -97,7 +100,7 @@ def _parse(arguments):
     try:
         args.families = choose_families(args.families, args.split)
         args.networks = choose_networks(args.networks, args.split)
-        args.methods = choose_lines(args.methods)
+        args.methods = choose_lines(args.methods, args.variants)
     except ValueError as error:
         parser.error(str(error))
     return args

@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import _evidence_scores
 import evidence
 from _evidence_cells import choose_families, choose_networks, load, make_cell
+from _evidence_lines import choose_lines
 
 from jaxattr import _registry
 from jaxattr.data import evidence as clips
@@ -197,6 +198,33 @@ def test_unknown_names_show_the_nearest(option, value, near, capsys):
     assert near in shown.partition("Did you mean")[2]
 
 
+def test_a_variant_is_a_line_with_another_setting():
+    (saliency, step) = choose_lines(["saliency"], ["step areas=(0.01,0.02)"])
+    assert saliency.name == "saliency"
+    assert step.name == "step areas=(0.01,0.02)"
+    (default,) = choose_lines(["step"])
+    assert step.settings == {**default.settings, "areas": (0.01, 0.02)}
+    assert default.settings["areas"] != step.settings["areas"]
+    assert step.gradients < default.gradients  # Of two areas, not three.
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stp areas=(0.1,)", "'step'"),
+        ("step area=(0.1,)", "areas"),
+        ("step areas=(0.1", "no value"),
+        ("centre areas=(0.1,)", "none"),
+    ],
+)
+def test_a_variant_that_does_not_exist(text, said, capsys):
+    with pytest.raises(SystemExit):
+        evidence.main(["--networks", "evidence", "--variants", text])
+    shown = capsys.readouterr().err
+    assert "--variants" in shown or "`variants`" in shown
+    assert said in shown
+
+
 def test_no_weights_and_no_clips_are_said(capsys):
     with pytest.raises(SystemExit, match="nothing to find"):
         evidence.main(
@@ -220,17 +248,3 @@ def test_scores_of_a_perfect_map_and_of_one_that_is_not_finite():
     oracle = _evidence_scores._thresholded(heats, cell)
     np.testing.assert_allclose(oracle["iou"], [1, 0])
     assert _evidence_scores._noisy(jnp.zeros((1, 2, 3, 4, 3))).max() <= 0.0157
-
-
-@pytest.mark.parametrize("name", ["evidence", "evidence_3d", "evidence_transformer"])
-def test_the_sanity_check_permutes_the_head_and_nothing_else(name):
-    network = load(name, "none")
-    changed = _evidence_scores._forgetful(network)
-    pairs = zip(jax.tree.leaves(network.f), jax.tree.leaves(changed))
-    differ = [(a, b) for a, b in pairs if not np.array_equal(a, b)]
-    assert len(differ) in (1, 2)  # The kernel; a bias only where it is not all zero.
-    for before, after in differ:
-        assert before.shape[-1] == network.f.head.bias.shape[0]
-        np.testing.assert_array_equal(
-            np.sort(np.ravel(before)), np.sort(np.ravel(after))
-        )
