@@ -65,6 +65,16 @@ def loose_promotion():
         yield
 
 
+def pytest_runtest_teardown(item, nextitem):
+    """Frees what was compiled for a file of tests.
+
+    Every program holds memory maps, of which Linux gives a process 65530: without this
+    a worker that runs half of the suite is aborted by the compiler.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        jax.clear_caches()
+
+
 _unexplained: list[str] = []
 
 
