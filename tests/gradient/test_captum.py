@@ -100,6 +100,7 @@ def test_smooth_grad_without_noise_is_captum_s_noise_tunnel(pair, clip):
     assert_same(got.values, from_torch(want))
 
 
+@pytest.mark.slow
 def test_expected_gradients_of_one_baseline_approach_integrated_gradients(pair, clip):
     theirs, ours = pair
     baseline = np.zeros(SHAPE)
