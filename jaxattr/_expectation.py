@@ -81,6 +81,25 @@ def moments(
     return Moments(average, variance, error)
 
 
+def each(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
+    """Keeps `g(i)` for i = 0..num-1, where `mean` would not do.
+
+    Args:
+      g: index [] int32 -> pytree of small arrays.
+      num: how many.
+      chunk: computed side by side; None takes one on a CPU and eight elsewhere.
+
+    Returns:
+      Pytree like `g(i)` with a leading axis [num].
+    """
+    blocks, size = even_chunks(num, chunk)
+    index = jnp.arange(blocks * size, dtype=jnp.int32).clip(0, num - 1)
+    if size == 1:
+        return jax.lax.map(g, index)
+    kept = jax.lax.map(jax.vmap(g), index.reshape(blocks, size))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num], kept)
+
+
 def check_count(name: str, value: int) -> None:
     """Raises ValueError unless `value` is an integer of at least 1."""
     if not _is_count(value):

@@ -70,19 +70,20 @@ def bind(f: Network, clip: Clip, target: Any, score: Score) -> Callable[[Clip], 
     Returns:
       `s(x) -> []`, float32 or wider, for x like `clip`.
     """
+    read = reader(f, clip, target, score)
+    return lambda x: read(f(x))
+
+
+def reader(f: Network, clip: Clip, target: Any, score: Score) -> Callable[[Any], Any]:
+    """The scalar function of the network's output; arguments as those of `bind`."""
     if callable(score):
-        return lambda x: _as_scalar(score(f(x), target))
+        return lambda output: _as_scalar(score(output, target))
     poison = poison_of(f, clip, target, score)
     index = jnp.where(jnp.isnan(poison), 0, jnp.asarray(target))
     transform = _NAMED[score]
-
-    def bound(x):
-        logits = f(x)
-        # Every logit times NaN, not the score replaced by NaN: the gradient has to
-        # become NaN as well, at every voxel.
-        return transform(logits.astype(poison.dtype) * poison, index)
-
-    return bound
+    # Every logit times NaN, not the score replaced by NaN: the gradient has to become
+    # NaN as well, at every voxel.
+    return lambda logits: transform(logits.astype(poison.dtype) * poison, index)
 
 
 def poison_of(f: Network, clip: Clip, target: Any, score: Score) -> jax.Array:

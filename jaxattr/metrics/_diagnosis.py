@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxattr._expectation import check_chunk, check_count, moments
+from jaxattr._expectation import check_chunk, check_count, each, moments
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
-from jaxattr.metrics._states import each
 from jaxattr.metrics._substitute import check_substitute, fill_in
 
 

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import narrow, widen
-from jaxattr._expectation import check_chunk, check_count
+from jaxattr._expectation import check_chunk, check_count, each
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
 from jaxattr.metrics._inputs import poison
-from jaxattr.metrics._states import each
 from jaxattr.metrics._units import Order, Unit, Units, check_name, ranking
 
 _SIDE, _CORNER = 1 / 6, 1 / 12  # The paper's weights of the eight neighbours.

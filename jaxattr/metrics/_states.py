@@ -1,31 +1,11 @@
 """The network's score in many states of one clip, in memory that does not grow."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxattr._expectation import even_chunks
-
-
-def each(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
-    """Keeps `g(i)` for i = 0..num-1; for a mean see `jaxattr._expectation`.
-
-    Args:
-      g: index [] int32 -> pytree of small arrays.
-      num: how many.
-      chunk: computed side by side; None takes one on a CPU and eight elsewhere.
-
-    Returns:
-      Pytree like `g(i)` with a leading axis [num].
-    """
-    blocks, size = even_chunks(num, chunk)
-    index = jnp.arange(blocks * size, dtype=jnp.int32).clip(0, num - 1)
-    if size == 1:
-        return jax.lax.map(g, index)
-    kept = jax.lax.map(jax.vmap(g), index.reshape(blocks, size))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num], kept)
+from jaxattr._expectation import each
 
 
 def removal_scores(

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxattr._expectation import check_chunk
+from jaxattr._expectation import check_chunk, each
 from jaxattr._score import Network
 from jaxattr.metrics._method_metric import Method, attribute, method_metric
-from jaxattr.metrics._states import each
 
 
 class StaticDynamic(NamedTuple):

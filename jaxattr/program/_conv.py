@@ -13,9 +13,10 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 
 from jaxattr.program._conv_2d import Conv, conv_2d, product_of_patches
+from jaxattr.program._facts import Fact
 
 
-def fold_rule(eqn: JaxprEqn, values: list[Any]) -> list[Any] | None:
+def fold_rule(eqn: JaxprEqn, values: list[Any], facts: list[Fact]) -> list[Any] | None:
     """The rule of `fold_convs`; see there which convolutions it replaces."""
     if eqn.primitive.name != "conv_general_dilated":
         return None

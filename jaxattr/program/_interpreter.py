@@ -1,26 +1,43 @@
 """Re-evaluates a traced program, letting a rule replace chosen operations.
 
-Every program transform here (folding convolutions; later taps and backward rules)
-is one rule given to `evaluate`. Rules attach to operations, so they reach into `jit`,
-`checkpoint`, `scan`, `cond` and `while` bodies of any JAX program without a hook in
-the model. Primitives are recognised by name and rebuilt by public functions, because
-neither the primitive objects nor their `bind` parameters are stable between versions.
+Every program transform here (folding convolutions, backward rules, taps) is one rule
+given to `evaluate`. Rules attach to operations, so they reach into `jit`, `checkpoint`,
+`scan`, `cond` and `while` bodies of any JAX program without a hook in the model.
+Primitives are recognised by name and rebuilt by public functions, because neither the
+primitive objects nor their `bind` parameters are stable between versions.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-# Given an equation and the values of its operands, the values of its results; or None
-# to leave the equation as it is.
-Rule = Callable[[JaxprEqn, list[Any]], Sequence[Any] | None]
+from jaxattr.program._facts import (
+    Fact,
+    bodies,
+    carried,
+    fact_of_literal,
+    fresh,
+    opened,
+    outcome,
+)
+from jaxattr.program._taps import Taps
+
+# Given an equation, the values of its operands and what is known of them, the values
+# of its results; or None to leave the equation as it is.
+Rule = Callable[[JaxprEqn, list[Any], list[Fact]], Sequence[Any] | None]
 
 
 def evaluate(
-    jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], rule: Rule
+    jaxpr: Jaxpr,
+    consts: Sequence[Any],
+    args: Sequence[Any],
+    rule: Rule,
+    *,
+    active: Sequence[bool] | None = None,
+    taps: Taps | None = None,
 ) -> list[Any]:
     """Evaluates a jaxpr, asking `rule` first at every equation.
 
@@ -38,29 +55,68 @@ def evaluate(
       jaxpr: the program.
       consts: values of `jaxpr.constvars`.
       args: values of `jaxpr.invars`.
-      rule: `rule(eqn, values) -> results | None`.
+      rule: `rule(eqn, values, facts) -> results | None`.
+      active: which arguments depend on the clip; None says all.
+      taps: collects the named values, and says what to add to them.
 
     Returns:
       The values of `jaxpr.outvars`.
     """
-    env = dict(zip(jaxpr.constvars, consts, strict=True))
-    env.update(zip(jaxpr.invars, args, strict=True))
+    active = [True] * len(args) if active is None else active
+    run = _Run(rule, Taps.none() if taps is None else taps)
+    return run.program(jaxpr, consts, args, [fresh(a) for a in active])
 
-    def read(atom):
-        return atom.val if isinstance(atom, Literal) else env[atom]
 
-    for eqn in jaxpr.eqns:
-        values = [read(atom) for atom in eqn.invars]
-        results = rule(eqn, values)
-        if results is None:
-            rebuild = _REBUILD.get(eqn.primitive.name)
-            results = (
-                _replay(eqn, values, jaxpr)
-                if rebuild is None
-                else rebuild(eqn, values, rule)
-            )
-        env.update(zip(eqn.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+class _Run(NamedTuple):
+    """What does not change from equation to equation."""
+
+    rule: Rule
+    taps: Taps
+
+    def program(self, jaxpr, consts, args, facts):
+        env = dict(zip(jaxpr.constvars, consts, strict=True))
+        env.update(zip(jaxpr.invars, args, strict=True))
+        known = {var: fresh(False) for var in jaxpr.constvars}
+        known.update(zip(jaxpr.invars, facts, strict=True))
+        for eqn in jaxpr.eqns:
+            atoms = eqn.invars
+            values = [a.val if isinstance(a, Literal) else env[a] for a in atoms]
+            facts = [
+                fact_of_literal(a) if isinstance(a, Literal) else known[a]
+                for a in atoms
+            ]
+            results = self.rule(eqn, values, facts)
+            if results is None:
+                rebuild = _REBUILD.get(eqn.primitive.name)
+                results = (
+                    _replay(eqn, values, jaxpr)
+                    if rebuild is None
+                    else rebuild(self, eqn, values, facts)
+                )
+            if eqn.primitive.name == "name":
+                results = [self.taps.at(eqn.params["name"], results[0])]
+            env.update(zip(eqn.outvars, results, strict=True))
+            known.update(zip(eqn.outvars, outcome(eqn, facts), strict=True))
+        return [a.val if isinstance(a, Literal) else env[a] for a in jaxpr.outvars]
+
+    def body(self, program, values, facts):
+        """Evaluates a body in place: its taps are those of the whole."""
+        jaxpr, consts = opened(program)
+        return self.program(jaxpr, consts, values, facts)
+
+    def apart(self, program, facts):
+        """A body as a function `(inject, *values) -> (results, found taps)`."""
+
+        def evaluated(inject, *values):
+            run = self._replace(taps=self.taps.inside(inject))
+            results = run.body(program, values, facts)
+            return results, run.taps.found
+
+        return evaluated
+
+    def whole(self, program, facts):
+        """A body as a function `(*values) -> results`; there are no taps in it."""
+        return lambda *values: self.apart(program, facts)({}, *values)[0]
 
 
 def _replay(eqn, values, jaxpr):
@@ -72,57 +128,57 @@ def _replay(eqn, values, jaxpr):
     return jax.core.eval_jaxpr(alone, [], *bound.values())
 
 
-def _body(program, rule):
-    """The flat function of a closed or open jaxpr, evaluated under `rule`."""
-    if isinstance(program, ClosedJaxpr):
-        return lambda *args: evaluate(program.jaxpr, program.consts, args, rule)
-    return lambda *args: evaluate(program, [], args, rule)
+def _call(run, eqn, values, facts):
+    program = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
+    return run.body(program, values, facts)
 
 
-def _call(eqn, values, rule):
-    return _body(eqn.params["jaxpr"], rule)(*values)
-
-
-def _closed_call(eqn, values, rule):
-    return _body(eqn.params["call_jaxpr"], rule)(*values)
-
-
-def _checkpoint(eqn, values, rule):
+def _checkpoint(run, eqn, values, facts):
     params = eqn.params
-    return jax.checkpoint(
-        _body(params["jaxpr"], rule),
+    results, found = jax.checkpoint(
+        run.apart(params["jaxpr"], facts),
         prevent_cse=params["prevent_cse"],
         policy=params["policy"],
-    )(*values)
+    )(run.taps.injected(*bodies(eqn)), *values)
+    run.taps.leave(found, *bodies(eqn))
+    return results
 
 
-def _scan(eqn, values, rule):
+def _scan(run, eqn, values, facts):
     params = eqn.params
-    body = _body(params["jaxpr"], rule)
     first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
     consts, init, xs = values[:first], values[first:last], values[last:]
+    (jaxpr,) = bodies(eqn)
+    row = [fact._replace(origin=object()) for fact in facts[last:]]
+    facts = carried(jaxpr, [*facts[:last], *row], first, last)
+    body = run.apart(params["jaxpr"], facts)
 
     def step(carry, x):
-        results = body(*consts, *carry, *x)
-        return results[: len(init)], results[len(init) :]
+        inject, x = x
+        results, found = body(inject, *consts, *carry, *x)
+        return results[: len(init)], (results[len(init) :], found)
 
-    carry, ys = lax.scan(
+    carry, (ys, found) = lax.scan(
         step,
         init,
-        xs,
+        (run.taps.injected(jaxpr), xs),
         length=params["length"],
         reverse=params["reverse"],
         unroll=params["unroll"],
     )
+    run.taps.leave(found, jaxpr)
     return [*carry, *ys]
 
 
-def _while(eqn, values, rule):
+def _while(run, eqn, values, facts):
     params = eqn.params
     first = params["cond_nconsts"]
     last = first + params["body_nconsts"]
-    proceed = _body(params["cond_jaxpr"], rule)
-    body = _body(params["body_jaxpr"], rule)
+    _, jaxpr = bodies(eqn)
+    inner = carried(jaxpr, facts[first:], last - first, len(values) - first)
+    state = inner[last - first :]
+    proceed = run.whole(params["cond_jaxpr"], [*facts[:first], *state])
+    body = run.whole(params["body_jaxpr"], inner)
     return lax.while_loop(
         lambda state: proceed(*values[:first], *state)[0],
         lambda state: body(*values[first:last], *state),
@@ -130,8 +186,8 @@ def _while(eqn, values, rule):
     )
 
 
-def _cond(eqn, values, rule):
-    branches = [_body(branch, rule) for branch in eqn.params["branches"]]
+def _cond(run, eqn, values, facts):
+    branches = [run.whole(branch, facts[1:]) for branch in eqn.params["branches"]]
     return lax.switch(values[0], branches, *values[1:])
 
 
@@ -139,8 +195,8 @@ def _cond(eqn, values, rule):
 _REBUILD = {
     "jit": _call,
     "pjit": _call,
-    "closed_call": _closed_call,
-    "core_call": _closed_call,
+    "closed_call": _call,
+    "core_call": _call,
     "remat2": _checkpoint,
     "checkpoint": _checkpoint,
     "scan": _scan,

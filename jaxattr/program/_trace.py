@@ -5,14 +5,20 @@ A method calls its network many times: at samples, inside a `scan`, under `grad`
 with its convolutions folded where that is faster.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.extend.core import JaxprEqn
 
 from jaxattr.program._conv import fold_rule
+from jaxattr.program._facts import See, fresh, infer
+from jaxattr.program._geometry import Axes, Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate
+from jaxattr.program._modules import named_modules
+from jaxattr.program._taps import Taps
 
 
 class Traced:
@@ -29,36 +35,121 @@ class Traced:
       jaxpr: the program as traced, before any rule.
     """
 
-    def __init__(self, f: Callable[[Any], Any], clip: Any, rule: Rule):
+    def __init__(self, f: Callable[[Any], Any], clip: Any, rule: Rule, modules: bool):
         arrays, join = split(f)
-        program, self.output = jax.make_jaxpr(
-            lambda arrays, clip: join(arrays)(clip), return_shape=True
-        )(arrays, clip)
+
+        def network(arrays, clip):
+            f = join(arrays)
+            with named_modules(f) if modules else contextlib.nullcontext():
+                return f(clip)
+
+        program, self.output = jax.make_jaxpr(network, return_shape=True)(arrays, clip)
         self.jaxpr = program.jaxpr
         self.clip = jax.tree.map(_struct, clip)
         self._weights = [*program.consts, *arrays]
-        num_consts = len(program.consts)
-
-        @jax.jit
-        def network(weights, clip):
-            args = [*weights[num_consts:], *jax.tree.leaves(clip)]
-            results = evaluate(program.jaxpr, weights[:num_consts], args, rule)
-            return jax.tree.unflatten(jax.tree.structure(self.output), results)
-
-        self._network = network
+        self._num_consts = len(program.consts)
+        self._rule = rule
+        self._network = jax.jit(lambda *args: self._evaluate(*args, rule, Taps.none()))
 
     def __call__(self, clip: Any) -> Any:
         """Evaluates the network on a clip of the traced shapes and dtypes."""
+        self._check(clip)
+        return self._network(self._weights, clip)
+
+    def under(self, rule: Rule) -> Callable[[Any], Any]:
+        """The network with a rule at every equation, before its own is asked."""
+
+        def network(clip):
+            self._check(clip)
+            rules = self._with(rule)
+            return self._evaluate(self._weights, clip, rules, Taps.none())
+
+        return network
+
+    def tapped(
+        self,
+        clip: Any,
+        inject: Mapping[str, jax.Array] | None = None,
+        rule: Rule | None = None,
+    ) -> tuple[Any, dict[str, jax.Array]]:
+        """Evaluates the network, and returns its output and every tap.
+
+        Args:
+          clip: of the traced shapes and dtypes.
+          inject: name of a tap -> what is added to it.
+          rule: as in `under`.
+
+        Raises:
+          ValueError: two values of one name, or another clip than that of the trace.
+        """
+        self._check(clip)
+        taps = Taps.of(self.jaxpr, inject or {})
+        rules = self._rule if rule is None else self._with(rule)
+        return self._evaluate(self._weights, clip, rules, taps), taps.found
+
+    def survey(self, see: See) -> None:
+        """Calls `see(eqn, facts)` for every equation, in order, without running it."""
+        facts = [fresh(active) for active in self._active]
+        infer(self.jaxpr, facts, see)
+
+    def tap_axes(self) -> dict[str, tuple[tuple[int, ...], Axes]]:
+        """The shape of every tap, and for each axis where on the clip it lies.
+
+        Leaves of the clip of four axes are taken as [T, H, W, C].
+        """
+        leaves = jax.tree.leaves(self.clip)
+        clip = [
+            (*map(Axis, range(3)), None) if leaf.ndim == 4 else (None,) * leaf.ndim
+            for leaf in leaves
+        ]
+        weights = self.jaxpr.invars[: -len(leaves)]
+        none = [(None,) * len(getattr(var.aval, "shape", ())) for var in weights]
+        return tap_axes(self.jaxpr, [*none, *clip])
+
+    def apply(self, eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
+        """Results of an ordinary equation on other values, folded as the network is."""
+        results = self._rule(eqn, list(values), [fresh(True) for _ in values])
+        if results is None:
+            results = eqn.primitive.bind(*values, **eqn.params)
+            results = results if eqn.primitive.multiple_results else [results]
+        return results
+
+    def _with(self, rule):
+        def either(eqn, values, facts):
+            results = rule(eqn, values, facts)
+            return self._rule(eqn, values, facts) if results is None else results
+
+        return either
+
+    @property
+    def _active(self):
+        num_weights = len(self._weights) - self._num_consts
+        return [False] * num_weights + [True] * len(jax.tree.leaves(self.clip))
+
+    def _evaluate(self, weights, clip, rule, taps):
+        consts, arrays = weights[: self._num_consts], weights[self._num_consts :]
+        args = [*arrays, *jax.tree.leaves(clip)]
+        results = evaluate(
+            self.jaxpr, consts, args, rule, active=self._active, taps=taps
+        )
+        return jax.tree.unflatten(jax.tree.structure(self.output), results)
+
+    def _check(self, clip):
         got = jax.tree.map(_struct, clip)
         if got != self.clip:
             raise ValueError(
                 f"`clip` must be like the one the network was traced with: "
                 f"{_describe(self.clip)}, got {_describe(got)}."
             )
-        return self._network(self._weights, clip)
 
 
-def trace(f: Callable[[Any], Any], clip: Any, *, fold: bool | None = None) -> Traced:
+def trace(
+    f: Callable[[Any], Any],
+    clip: Any,
+    *,
+    fold: bool | None = None,
+    modules: bool = False,
+) -> Traced:
     """Traces a network at one clip, running its Python exactly once.
 
     Args:
@@ -66,6 +157,7 @@ def trace(f: Callable[[Any], Any], clip: Any, *, fold: bool | None = None) -> Tr
       clip: pytree of arrays (traced ones too) or of `jax.ShapeDtypeStruct`.
       fold: rewrite 3-D convolutions as 2-D ones, see `fold_convs`; None does so when
         the default backend is a CPU.
+      modules: name the outputs of Flax modules, as taps.
 
     Returns:
       The network as a function of one clip like this one.
@@ -78,7 +170,7 @@ def trace(f: Callable[[Any], Any], clip: Any, *, fold: bool | None = None) -> Tr
         raise TypeError(f"`f` must be a callable network, got {type(f).__name__}.")
     if fold is None:
         fold = jax.default_backend() == "cpu"
-    return Traced(f, clip, fold_rule if fold else _keep)
+    return Traced(f, clip, fold_rule if fold else _keep, modules)
 
 
 class Join(NamedTuple):
@@ -120,7 +212,7 @@ def _node_types(tree):
     return (data and data[0], *map(_node_types, tree.children()))
 
 
-def _keep(eqn, values):
+def _keep(eqn, values, facts):
     return None
 
 

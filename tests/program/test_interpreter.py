@@ -78,7 +78,7 @@ ZOO = [
 CLIP = np.random.default_rng(0).normal(size=(4, 3))
 
 
-def keep(eqn, values):
+def keep(eqn, values, facts):
     return None
 
 
@@ -137,7 +137,7 @@ def test_identity_of_a_gradient_is_bit_equal_and_costs_no_operation(f):
     ],
 )
 def test_a_rule_reaches_every_body(f, inner):
-    def double(eqn, values):
+    def double(eqn, values, facts):
         return [2 * values[0]] if eqn.primitive.name == "sin" else None
 
     np.testing.assert_allclose(transform(f, double)(CLIP), CLIP * 2**inner)
@@ -146,7 +146,7 @@ def test_a_rule_reaches_every_body(f, inner):
 def test_a_rule_sees_a_custom_derivative_whole():
     seen = []
 
-    def note(eqn, values):
+    def note(eqn, values, facts):
         seen.append(eqn.primitive.name)
 
     f = transform(lambda x: quintupled(tripled(x)), note)
