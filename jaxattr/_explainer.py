@@ -31,6 +31,7 @@ def explainer(
     *arrays: Any,
     random: bool = False,
     single: bool = False,
+    modules: bool = False,
     inputs: Mapping[str, Callable[[Any, Any], jax.Array]] | None = None,
     **settings: Any,
 ) -> Callable[..., Any]:
@@ -47,6 +48,7 @@ def explainer(
       *arrays: numbers or arrays that are traced, so that new values do not recompile.
       random: whether the core needs a key.
       single: whether the clip must be one array [T, H, W, C].
+      modules: whether the core looks at what Flax modules return, as taps.
       inputs: what the call takes after the target, in order: name ->
         `check(value, clip)`, which returns the array that the core gets or raises.
       **settings: static settings; array leaves in them are traced too. `score` is
@@ -79,7 +81,7 @@ def explainer(
     score = settings["score"]
     name = None if callable(score) else score
     named = tuple((inputs or {}).items())
-    explain = _Explain(core, join, name, random, single, named)
+    explain = _Explain(core, join, name, random, single, modules, named)
     return jax.tree_util.Partial(explain, values)
 
 
@@ -92,6 +94,7 @@ class _Explain:
     score: str | None  # Its name; None for a callable.
     random: bool
     single: bool
+    modules: bool
     inputs: tuple[tuple[str, Callable[[Any, Any], jax.Array]], ...]
 
     def __call__(self, values, clip, target, *args, key=None, **named):
@@ -178,7 +181,7 @@ class _Head:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _run(explain, watched, values, clip, target, inputs, key):
     f, arrays, settings = explain.join(values)
-    network = trace(f, clip)
+    network = trace(f, clip, modules=explain.modules)
     warn_of_training_mode(f, network.jaxpr)
     head = _Head(num_classes(network.output, explain.score))
     if explain.random:

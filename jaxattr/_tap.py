@@ -1,0 +1,118 @@
+"""The value of one layer: which, of what shape, and the gradient with respect to it."""
+
+import difflib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxattr._clip import widen
+from jaxattr._score import Network, Score, reader
+from jaxattr.program import Axis, Rule, Traced
+
+
+class Layer(NamedTuple):
+    """A layer in the forward pass of one clip.
+
+    Attributes:
+      activation: [T', H', W', C'], float32 or wider.
+      gradient: likewise, of the score with respect to it.
+      score: [].
+    """
+
+    activation: jax.Array
+    gradient: jax.Array
+    score: jax.Array
+
+
+def chosen(f: Network, layer: str | None) -> str:
+    """The name of the layer: the given one, or the network's own choice, `spec.tap`.
+
+    Raises:
+      ValueError: none is given, and the network has no choice.
+    """
+    name = getattr(getattr(f, "spec", None), "tap", None) if layer is None else layer
+    if not isinstance(name, str):
+        raise ValueError(
+            "`layer` must be the name of a layer, as `jaxattr.list_taps(f, clip)` "
+            f"shows them: `f` recommends none, got {layer!r}."
+        )
+    return name
+
+
+def look(
+    f: Traced,
+    clip: Any,
+    target: Any,
+    score: Score,
+    layer: str,
+    rule: Rule | None = None,
+) -> Layer:
+    """One forward pass, and a backward pass, under a rule, as far as the layer.
+
+    Raises:
+      ValueError: no such layer, the nearest names shown; one that is not
+        [T', H', W', C'].
+    """
+    struct = shape_of(f, clip, layer)
+    read = reader(f, clip, target, score)
+
+    def scored(shift):
+        output, taps = f.tapped(clip, {layer: shift}, rule)
+        return read(output), taps[layer]
+
+    zero = jnp.zeros(struct.shape, struct.dtype)
+    (value, activation), gradient = jax.value_and_grad(scored, has_aux=True)(zero)
+    return Layer(_volume(widen(activation)), _volume(widen(gradient)), value)
+
+
+def activation(f: Traced, clip: Any, layer: str) -> jax.Array:
+    """The value of a layer, [T', H', W', C']; errors as those of `look`."""
+    shape_of(f, clip, layer)
+    return _volume(widen(f.tapped(clip)[1][layer]))
+
+
+def shape_of(f: Traced, clip: Any, layer: str) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a layer as the program has it; errors as those of `look`."""
+    taps = jax.eval_shape(f.tapped, clip)[1]
+    if layer not in taps:
+        near = difflib.get_close_matches(layer, taps, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(
+            f"`layer` {layer!r} does not exist.{hint} There are: "
+            f"{', '.join(taps) or 'none; name a value by checkpoint_name'}."
+        )
+    shape = taps[layer].shape
+    if len(_kept(shape)) != 4:
+        raise ValueError(
+            f"`layer` {layer!r} must be [T, H, W, C] to be shown on a clip, got shape "
+            f"{shape}: it has no extent in space and time."
+        )
+    return taps[layer]
+
+
+def place(f: Traced, layer: str) -> tuple[Axis | None, ...]:
+    """Where the cells of a layer lie in time, height and width.
+
+    None for an axis on which there are none, or of which the program does not tell.
+    """
+    shape, axes = f.tap_axes()[layer]
+    kept = [axes[i] for i in _kept(shape)]
+    if len(kept) != 4:
+        return (None, None, None)
+    return tuple(
+        axis if axis is not None and axis.which == i else None
+        for i, axis in enumerate(kept[:3])
+    )
+
+
+def _volume(x):
+    return x.reshape([x.shape[i] for i in _kept(x.shape)])
+
+
+def _kept(shape):
+    """Axes of a volume [T', H', W', C']: a batch of one clip is none of them."""
+    kept = list(range(len(shape)))
+    while len(kept) > 4 and 1 in [shape[i] for i in kept[:-3]]:
+        kept.remove(next(i for i in kept if shape[i] == 1))
+    return kept

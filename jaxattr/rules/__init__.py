@@ -1,0 +1,31 @@
+"""Methods that change how operations propagate backward."""
+
+from jaxattr.rules._excitation_backprop import ExcitationMap, excitation_backprop
+from jaxattr.rules._guided_backprop import RuleAttribution, deconvnet, guided_backprop
+from jaxattr.rules._lrp import Product, Relevances, deep_taylor, lrp
+from jaxattr.rules._lrp_rules import (
+    AlphaBeta,
+    Bounded,
+    Epsilon,
+    Flat,
+    Gamma,
+    Squared,
+)
+
+__all__ = [
+    "AlphaBeta",
+    "Bounded",
+    "Epsilon",
+    "ExcitationMap",
+    "Flat",
+    "Gamma",
+    "Product",
+    "Relevances",
+    "RuleAttribution",
+    "Squared",
+    "deconvnet",
+    "deep_taylor",
+    "excitation_backprop",
+    "guided_backprop",
+    "lrp",
+]

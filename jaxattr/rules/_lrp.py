@@ -1,0 +1,154 @@
+"""Layer-wise relevance propagation: the score, handed back layer by layer."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxattr._clip import total, widen
+from jaxattr._explainer import explainer
+from jaxattr._score import Network, bind
+from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule
+from jaxattr.rules._relevance import PRODUCTS, Relevance
+
+
+class Product(NamedTuple):
+    """A layer with weights, to choose a rule for.
+
+    Attributes:
+      index: 0 for the first one that is evaluated.
+      count: how many there are.
+      operation: "conv_general_dilated" or "dot_general".
+      scope: `jax.named_scope`s around it, which in Linen are the names of modules.
+    """
+
+    index: int
+    count: int
+    operation: str
+    scope: str
+
+
+class Relevances(NamedTuple):
+    """Relevance of every voxel.
+
+    Attributes:
+      values: like the clip, in float32 or wider, in units of the logit.
+      score: [] the logit.
+      residual: [] sum of `values` less the logit: what biases and stabilisers took.
+    """
+
+    values: Any
+    score: jax.Array
+    residual: jax.Array
+
+
+Rules = str | LayerRule | Callable[[Product], str | LayerRule]
+
+
+def lrp(
+    f: Network, rules: Rules = "epsilon", *, epsilon: float = 1e-6
+) -> Callable[..., Relevances]:
+    r"""Attributes a logit by handing it back, layer by layer, to what made it.
+
+    A layer with contributions :math:`c_{jk} = a_j w_{jk}` and bias :math:`b_k` sends
+    its input :math:`j` the share :math:`\sum_k R_k c_{jk} / (z_k + \epsilon\,
+    \mathrm{sign} z_k)`, or as another rule says. A bias, and batch norm after it, are
+    part of the layer, found by what depends on the clip; the share of biases is
+    dropped. ReLU and other activations pass relevance on; branches of a sum get their
+    shares, a mean likewise; max-pool sends all to the largest; a product with a gate
+    (a sigmoid) sends all to the signal, any other half to each.
+
+    Args:
+      f: network, one clip [T, H, W, C] (or a pytree of arrays) -> logits [K], not
+        probabilities.
+      rules: for all layers "epsilon", "gamma", "alpha_beta" (2, 1), "z_plus", "flat",
+        "w_squared", one of `jaxattr.rules.Epsilon`, `Gamma`, `AlphaBeta`, `Flat`,
+        `Squared`, `Bounded` with its settings, or a function from a `Product` to
+        these, as in `lambda p: "flat" if p.index == 0 else "gamma"`.
+      epsilon: stabiliser of sums without weights.
+
+    Returns:
+      `explain(clip, target) -> Relevances`.
+
+    Raises:
+      ValueError: an unknown rule; from the call, an operation that has none (it is
+        named), such as the soft-max of attention.
+
+    References:
+      Bach et al., "On Pixel-wise Explanations", PLOS ONE 2015,
+      https://doi.org/10.1371/journal.pone.0130140; rules: Montavon et al., "Layer-wise
+      Relevance Propagation: An Overview", 2019; gates: Arras et al., WASSA 2017,
+      https://arxiv.org/abs/1706.07206. gamma is the form for inputs of any sign; with
+      inputs that are not negative and a positive z it is the textbook's.
+    """
+    if not callable(rules) or isinstance(rules, tuple):
+        _resolved(rules)
+    return explainer(_lrp, f, score="logit", rules=rules, epsilon=epsilon)
+
+
+def _lrp(f, clip, target, *, score, rules, epsilon):
+    count = 0
+
+    def see(eqn, facts):
+        nonlocal count
+        count += eqn.primitive.name in PRODUCTS and sum(x.active for x in facts) == 1
+
+    f.survey(see)
+
+    def choose(index, eqn):
+        if isinstance(rules, (str, tuple)):
+            return _resolved(rules)
+        scope = str(eqn.source_info.name_stack)
+        return _resolved(rules(Product(index, count, eqn.primitive.name, scope)))
+
+    rule = Relevance(f, choose, epsilon)
+    s = bind(f.under(rule), clip, target, score)
+    value, pull = jax.vjp(s, clip)
+    values = widen(pull(value)[0])
+    return Relevances(values, value, total(values) - value)
+
+
+def _resolved(rule):
+    if isinstance(rule, str) and rule in NAMED:
+        return NAMED[rule]
+    if not isinstance(rule, LayerRule):
+        raise ValueError(
+            f"`rules` must be of {', '.join(NAMED)}, a rule of jaxattr.rules or a "
+            f"function that gives one of these, got {rule!r}."
+        )
+    return rule
+
+
+def deep_taylor(
+    f: Network, *, low: float | None = None, high: float | None = None
+) -> Callable[..., Relevances]:
+    """Attributes a logit by deep Taylor decomposition: z+ above, z^B or w^2 below.
+
+    Args:
+      f: network, as for `lrp`.
+      low: the least value that the clip can have in network units, for the first
+        layer's z^B rule; None takes w^2, for clips without bounds.
+      high: the greatest.
+
+    Returns:
+      `explain(clip, target) -> Relevances`.
+
+    Raises:
+      ValueError: only one of the bounds, or bounds in the wrong order.
+
+    References:
+      Montavon et al., "Explaining nonlinear classification decisions with deep Taylor
+      decomposition", Pattern Recognition 2017, https://arxiv.org/abs/1512.02479.
+    """
+    if (low is None) != (high is None) or (low is not None and not low < high):
+        raise ValueError(
+            "`low` and `high` must both be given, in this order, or neither; got "
+            f"{low} and {high}."
+        )
+    first = NAMED["w_squared"] if low is None else Bounded(low, high)
+    return lrp(f, functools.partial(_taylor, first))
+
+
+def _taylor(first, product):
+    return first if product.index == 0 else NAMED["z_plus"]

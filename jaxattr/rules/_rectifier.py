@@ -1,0 +1,145 @@
+"""ReLU in every spelling, and a rule that gives it another derivative."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import JaxprEqn
+
+from jaxattr.program import Fact, Rule, Traced
+
+# Given the derivative and the cotangent of the result, the cotangent of the operand.
+Backward = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Rectifier(NamedTuple):
+    """What an equation computes: min(x where x > 0, else slope * x, top).
+
+    Attributes:
+      operand: which operand x is.
+      slope: below zero.
+      top: of relu6, 6.
+    """
+
+    operand: int
+    slope: float = 0.0
+    top: float = math.inf
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        zero = jnp.zeros((), x.dtype)
+        y = lax.max(x, jnp.zeros_like(x))
+        if self.slope:
+            y = jnp.where(x >= zero, x, jnp.asarray(self.slope, x.dtype) * x)
+        return y if self.top == math.inf else jnp.minimum(y, self.top)
+
+    def derivative(self, x: jax.Array) -> jax.Array:
+        """1 or the slope, and 0 above the top."""
+        rising = jnp.where(x > 0, 1.0, self.slope)
+        return jnp.where(x < self.top, rising, 0.0).astype(x.dtype)
+
+
+def rectifier(eqn: JaxprEqn, facts: list[Fact]) -> Rectifier | None:
+    """What kind of ReLU an equation is, or None.
+
+    `jax.nn.relu`, `relu6` and `leaky_relu`, `jnp.maximum(x, 0)` with a number or an
+    array of zeros, `jnp.clip`, `jnp.where(x > 0, x, 0)` and `x * (x > 0)`.
+    """
+    name = eqn.primitive.name
+    if name == "custom_jvp_call":
+        return _OWN.get(eqn.params.get("name") or _name_inside(eqn))
+    found = _MATCH[name](facts) if name in _MATCH else None
+    if found is None or not facts[found.operand].active:
+        return None
+    x = eqn.invars[found.operand].aval
+    return found if x.shape == eqn.outvars[0].aval.shape else None
+
+
+def rectified(backward: Backward) -> Rule:
+    """The rule that propagates backward through every ReLU in another way."""
+
+    def rule(eqn, values, facts):
+        kind = rectifier(eqn, facts)
+        if kind is None:
+            return None
+        return [_rectified(values[kind.operand], kind, backward)]
+
+    return rule
+
+
+def require_rectifiers(network: Traced, method: str) -> None:
+    """Raises ValueError if a network has no ReLU that a rule could replace."""
+    found, names = [], set()
+
+    def see(eqn, facts):
+        if rectifier(eqn, facts) is not None:
+            found.append(eqn)
+        elif any(fact.active for fact in facts):
+            names.add(eqn.primitive.name)
+
+    network.survey(see)
+    if not found:
+        raise ValueError(
+            f"`f` has no ReLU, and {method} changes nothing else: it would be the "
+            f"plain gradient. What depends on the clip are {', '.join(sorted(names))}."
+        )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _rectified(x, kind, backward):
+    return kind(x)
+
+
+def _forward(x, kind, backward):
+    return kind(x), x
+
+
+def _backward(kind, backward, x, cotangent):
+    return (backward(kind.derivative(x), cotangent),)
+
+
+_rectified.defvjp(_forward, _backward)
+
+_OWN = {"relu": Rectifier(0), "relu6": Rectifier(0, top=6.0)}
+
+
+def _name_inside(eqn):
+    """Of the function that a `custom_jvp` of older versions encloses."""
+    eqns = eqn.params["call_jaxpr"].jaxpr.eqns
+    return eqns[0].params.get("name") if len(eqns) == 1 else None
+
+
+def _max(facts):
+    for i, other in ((0, facts[1]), (1, facts[0])):
+        if other.uniform == 0:
+            return Rectifier(i)
+        origin, factor = other.scaled or (None, 0)
+        if origin is facts[i].origin and 0 < factor < 1:
+            return Rectifier(i, factor)
+    return None
+
+
+def _select(facts):
+    if len(facts) != 3 or facts[0].where is None:
+        return None
+    origin, positive = facts[0].where
+    off, on = (1, 2) if positive else (2, 1)
+    if facts[on].origin is not origin:
+        return None
+    if facts[off].uniform == 0:
+        return Rectifier(on)
+    scaled, factor = facts[off].scaled or (None, 0)
+    return Rectifier(on, factor) if scaled is origin else None
+
+
+def _mul(facts):
+    for i, other in ((0, facts[1]), (1, facts[0])):
+        if other.where == (facts[i].origin, True):
+            return Rectifier(i)
+    return None
+
+
+_MATCH = {"max": _max, "select_n": _select, "mul": _mul}

@@ -1,0 +1,231 @@
+"""How relevance goes back through everything that is not a layer with weights."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
+
+from jaxattr.program import Fact, Traced, bodies
+from jaxattr.rules._affine import Affine, joined
+from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
+from jaxattr.rules._rectifier import rectifier
+
+PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
+_SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
+# Element by element: what comes out is what went in, as far as relevance goes.
+_ACTIVATIONS = frozenset(("tanh", "erf", "expm1", "log1p", "integer_pow", "square"))
+# What moves numbers about, or takes the largest: the plain derivative is right.
+_STRUCTURE = frozenset(
+    (
+        *("reshape", "transpose", "broadcast_in_dim", "squeeze", "slice", "pad"),
+        *("dynamic_slice", "concatenate", "gather", "rev", "split", "select_n"),
+        *("reduce_max", "reduce_window_max", "convert_element_type", "copy", "name"),
+        *("gt", "ge", "lt", "le", "eq", "ne", "argmax", "stop_gradient"),
+    )
+)
+_GATES = frozenset(("logistic",))
+_SIGNED = {"add": 1, "add_any": 1, "sub": -1}
+
+Choose = Callable[[int, JaxprEqn], LayerRule]  # Which product -> its rule.
+
+
+class Relevance:
+    """The rule of one pass: it remembers layers by the values that they made."""
+
+    def __init__(self, network: Traced, choose: Choose, epsilon: float):
+        self._network, self._choose, self._epsilon = network, choose, epsilon
+        self._layers: dict[int, tuple[Any, Affine]] = {}
+        self._gates: dict[int, Any] = {}
+        self._places: dict[tuple[int, ...], int] = {}
+
+    def __call__(
+        self, eqn: JaxprEqn, values: list[Any], facts: list[Fact]
+    ) -> list[Any] | None:
+        """Results of an equation whose cotangents are relevance."""
+        active = [fact.active for fact in facts]
+        name = eqn.primitive.name
+        if not any(active):
+            return None
+        if name in PRODUCTS and sum(active) == 1:
+            return [self._product(eqn, values, active.index(True))]
+        if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
+            return self._with_constant(name, values, active.index(True))
+        if name in _SIGNED:
+            return [self._joined(name, *values)]
+        if name == "mul":
+            return [self._gated(*values)]
+        if name in _SUMS:
+            operation = functools.partial(_apply, self._network, eqn)
+            return [_shared_out(operation, self._epsilon, *values)]
+        if name in _GATES:
+            (result,) = self._network.apply(eqn, values)
+            self._gates[id(result)] = result
+            return [result]
+        kind = rectifier(eqn, facts)
+        if kind is not None:
+            return [_activated(kind, values[kind.operand])]
+        if name in _ACTIVATIONS:
+            operation = functools.partial(_apply, self._network, eqn)
+            return [_activated(operation, *values)]
+        if name not in _STRUCTURE and not list(bodies(eqn)):
+            raise ValueError(
+                f"`f` has an operation without a rule for relevance: {name}. Gradient "
+                "methods and excitation_backprop take any network."
+            )
+        return None
+
+    def _product(self, eqn, values, which):
+        """A new layer; how many there are before it says its rule."""
+        operation = functools.partial(_product, self._network, eqn, which == 1)
+        # A body may be traced more than once: an equation has one place.
+        place = self._places.setdefault(id(eqn), len(self._places))
+        dtype = eqn.outvars[0].aval.dtype
+        layer = Affine(
+            (operation,),
+            (values[which],),
+            (values[1 - which],),
+            jnp.ones((), dtype),
+            jnp.zeros((), dtype),
+            self._choose(place, eqn),
+            joins=eqn.primitive.name == "dot_general",
+        )
+        return self._made(layer)
+
+    def _made(self, layer):
+        value = layer.value()
+        self._layers[id(value)] = value, layer
+        return value
+
+    def _with_constant(self, name, values, which):
+        """A bias, a scale, a normalisation: of a layer a part, else passed on."""
+        value, constant = values[which], values[1 - which]
+        layer = self._layers.get(id(value), (None, None))[1]
+        if name == "div" and which == 1:
+            return None
+        sign = _SIGNED.get(name)
+        if layer is None and sign is None:
+            return [_passed(name == "div", value, constant)]
+        if layer is None:
+            kept, moved = (sign, 1) if which == 1 else (1, sign)
+            return [_biased(kept, self._epsilon, value, moved * constant)]
+        if name in ("mul", "div"):
+            factor = constant if name == "mul" else 1 / constant
+            return [self._made(layer.times(factor))]
+        if sign == -1 and which == 1:
+            return [
+                self._made(layer.times(jnp.asarray(-1, value.dtype)).plus(constant))
+            ]
+        return [self._made(layer.plus(sign * constant))]
+
+    def _joined(self, name, a, b):
+        """Two branches: one layer if both are recurrent products, else shares."""
+        layers = [self._layers.get(id(v), (None, None))[1] for v in (a, b)]
+        together = name != "sub" and None not in layers and a.shape == b.shape
+        if (
+            together
+            and all(x.joins for x in layers)
+            and layers[0].rule == layers[1].rule
+        ):
+            return self._made(joined(*layers))
+        return _shared(_SIGNED[name], self._epsilon, a, b)
+
+    def _gated(self, a, b):
+        """All to the signal, none to its gate; without a gate half to each."""
+        gates = [id(value) in self._gates for value in (a, b)]
+        to_a = 0.5 if gates[0] == gates[1] else float(gates[1])
+        return _multiplied(to_a, a, b)
+
+
+def _apply(network, eqn, *values):
+    return network.apply(eqn, values)[0]
+
+
+def _product(network, eqn, turned, x, weights):
+    values = (weights, x) if turned else (x, weights)
+    return network.apply(eqn, values)[0]
+
+
+def _fitted(r, like):
+    """Sums over the axes along which a value was broadcast."""
+    shape = jnp.shape(like)
+    axes = [i for i, n in enumerate(shape) if n == 1 and r.shape[i] != 1]
+    return r.sum(axes, keepdims=True).reshape(shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _shared_out(operation, epsilon, x):
+    return operation(x)
+
+
+def _shared_out_backward(operation, epsilon, x, r):
+    z, pull = jax.vjp(operation, x)
+    return (x * pull(divided(r, stabilised(z, epsilon)))[0],)
+
+
+_shared_out.defvjp(lambda op, epsilon, x: (op(x), x), _shared_out_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _shared(sign, epsilon, a, b):
+    return a + sign * b
+
+
+def _shared_backward(sign, epsilon, given, r):
+    a, b = given
+    u = divided(r, stabilised(a + sign * b, epsilon))
+    return _fitted(a * u, a), _fitted(sign * b * u, b)
+
+
+_shared.defvjp(lambda sign, epsilon, a, b: (a + sign * b, (a, b)), _shared_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _biased(sign, epsilon, x, constant):
+    return sign * x + constant
+
+
+def _biased_backward(sign, epsilon, given, r):
+    x, constant = given
+    u = divided(r, stabilised(sign * x + constant, epsilon))
+    return _fitted(sign * x * u, x), jnp.zeros_like(constant)
+
+
+_biased.defvjp(lambda sign, epsilon, x, c: (sign * x + c, (x, c)), _biased_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _passed(divides, x, constant):
+    return x / constant if divides else x * constant
+
+
+_passed.defvjp(
+    lambda divides, x, c: (_passed(divides, x, c), (x, c)),
+    lambda divides, given, r: (_fitted(r, given[0]), jnp.zeros_like(given[1])),
+)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _multiplied(to_a, a, b):
+    return a * b
+
+
+_multiplied.defvjp(
+    lambda to_a, a, b: (a * b, (a, b)),
+    lambda to_a, given, r: (
+        _fitted(to_a * r, given[0]),
+        _fitted((1 - to_a) * r, given[1]),
+    ),
+)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _activated(operation, x):
+    return operation(x)
+
+
+_activated.defvjp(
+    lambda operation, x: (operation(x), None), lambda operation, _, r: (r,)
+)

@@ -1,0 +1,320 @@
+"""Relevance propagation against worked numbers, slow loops and captum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from captum import attr
+from captum.attr._utils import lrp_rules
+from flax import nnx
+from jax import lax
+
+import jaxattr
+from jaxattr.rules import AlphaBeta, Bounded, Epsilon, Flat, Gamma, Squared
+
+A = np.array([1.0, 2, -1])
+W, B = np.array([[1.0, -1], [2, 1], [1, 3]]), np.array([0.5, -0.5])
+
+
+def through(rule, r, bias):
+    """Messages of one layer for relevance r [2]: z is (4.5, -2.5) with the bias."""
+    z = A @ W + bias * B
+    head = np.asarray(r) / z  # Then the logit hands back r, exactly.
+
+    def f(clip):
+        z = clip.reshape(-1) @ jnp.asarray(W) + jnp.asarray(bias * B)
+        # Behind a reshape the layer ends, and a scale passes relevance on.
+        return (z.reshape(2, 1) * jnp.asarray(head)[:, None]).sum()[None]
+
+    got = jaxattr.lrp(f, rule, epsilon=0.0)(jnp.asarray(A).reshape(1, 1, 3, 1), 0)
+    return np.ravel(got.values)
+
+
+@pytest.mark.parametrize(
+    ("rule", "r", "bias", "want"),
+    [
+        (Epsilon(0.0), (4.5, 0), 1, (1, 4, -1)),
+        (Epsilon(0.25), (4.5, 0), 1, (0.947368, 3.789474, -0.947368)),
+        (AlphaBeta(1.0, 0.0), (4, 2), 1, (0.727273, 4.909091, 0)),
+        (AlphaBeta(1.0, 0.0), (4, 2), 0, (0.8, 5.2, 0)),
+        ("z_plus", (4, 2), 0, (0.8, 5.2, 0)),
+        (AlphaBeta(2.0, 1.0), (4, 2), 1, (1.010101, 9.818182, -5.333333)),
+        (AlphaBeta(2.0, 1.0), (4, 2), 0, (1.1, 10.4, -5.5)),
+        (Gamma(0.25), (4, 2), 1, (1.540719, 2.300807, 1.388114)),
+        (Flat(), (4, 2), 0, (2, 2, 2)),
+        (Squared(), (4, 2), 0, (0.848485, 2.848485, 2.303030)),
+        (Bounded(-2.0, 3.0), (4, 2), 0, (1.444444, 3.555556, 1.0)),
+    ],
+)
+def test_worked_numbers(rule, r, bias, want):
+    np.testing.assert_allclose(through(rule, r, bias), want, atol=2e-6)
+
+
+SHAPE = (4, 5, 7, 3)
+RNG = np.random.default_rng(0)
+KERNEL = RNG.normal(size=(3, 2, 3, 3, 4))
+BIAS, MEAN, SHIFT = RNG.normal(size=4), RNG.normal(size=4), RNG.normal(size=4)
+VAR, SCALE = RNG.uniform(0.5, 1.5, size=4), RNG.normal(size=4)  # Of both signs.
+BRANCH = RNG.normal(size=(4, 4))
+HEAD, LAST = RNG.normal(size=(4, 5)), RNG.normal(size=5)
+
+
+def row(values):
+    return jnp.asarray(values)[None, None, None, None]
+
+
+def network(clip):
+    x = lax.conv_general_dilated(
+        clip[None], jnp.asarray(KERNEL), (1, 1, 2), "VALID",
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+    )  # fmt: skip
+    x = x + row(BIAS)
+    x = (x - row(MEAN)) * (row(SCALE) / jnp.sqrt(row(VAR) + 1e-5)) + row(SHIFT)
+    x = jax.nn.relu(x)
+    x = jax.nn.relu(x + x @ jnp.asarray(BRANCH))
+    return x.mean((0, 1, 2, 3)) @ jnp.asarray(HEAD) + jnp.asarray(LAST)
+
+
+def sign(z):
+    return np.where(z < 0, -1, 1)
+
+
+def over(r, z):
+    return np.divide(r, z, out=np.zeros_like(r), where=z != 0)
+
+
+def messages(a, w, b, r, rule):
+    """Relevance [j] of inputs a [j] with weights w [j, k] and biases b [k]."""
+    c = a[:, None] * w
+    z, up, down = (
+        part.sum(0) + bias
+        for part, bias in (
+            (c, b),
+            (np.maximum(c, 0), np.maximum(b, 0)),
+            (np.minimum(c, 0), np.minimum(b, 0)),
+        )
+    )
+    if isinstance(rule, Epsilon):
+        return (c * over(r, z + rule.epsilon * sign(z))).sum(1)
+    if isinstance(rule, AlphaBeta):
+        return (
+            rule.alpha * np.maximum(c, 0) * over(r, up)
+            - rule.beta * np.minimum(c, 0) * over(r, down)
+        ).sum(1)
+    total = z + rule.gamma * np.where(z >= 0, up, down)
+    favoured = np.where(z >= 0, np.maximum(c, 0), np.minimum(c, 0))
+    return (
+        (c + rule.gamma * favoured) * over(r, total + rule.epsilon * sign(total))
+    ).sum(1)
+
+
+def by_hand(clip, target, rule, epsilon):
+    """The network above, cell by cell; batch norm folded into the convolution."""
+    scale = SCALE / np.sqrt(VAR + 1e-5)
+    kernel, bias = KERNEL * scale, (BIAS - MEAN) * scale + SHIFT
+    cells = [(t, y, x) for t in range(2) for y in range(4) for x in range(3)]
+    patches = {
+        (t, y, x): np.s_[t : t + 3, y : y + 2, 2 * x : 2 * x + 3] for t, y, x in cells
+    }
+    a = {c: np.tensordot(clip[patches[c]], kernel, 4) + bias for c in cells}
+    a = {c: np.maximum(v, 0) for c, v in a.items()}
+    y = {c: np.maximum(v + v @ BRANCH, 0) for c, v in a.items()}
+    pooled = sum(y.values()) / len(cells)
+    logit = pooled @ HEAD + LAST
+    r = messages(pooled, HEAD, LAST, np.eye(5)[target] * logit, rule)
+    total = sum(y.values())
+    share = over(r, total + epsilon * sign(total))
+    want = np.zeros_like(clip)
+    for c in cells:
+        r = y[c] * share
+        b = a[c] @ BRANCH
+        u = over(r, a[c] + b + epsilon * sign(a[c] + b))
+        r = a[c] * u + messages(a[c], BRANCH, np.zeros(4), b * u, rule)
+        patch = clip[patches[c]]
+        flat = messages(patch.ravel(), kernel.reshape(-1, 4), bias, r, rule)
+        want[patches[c]] += flat.reshape(patch.shape)
+    return want, logit[target]
+
+
+@pytest.mark.parametrize(
+    "rule", [Epsilon(0.1), AlphaBeta(2.0, 1.0), AlphaBeta(1.0, 0.0), Gamma(0.4, 0.05)]
+)
+def test_three_dimensions_and_batch_norm_against_loops(rule):
+    clip = np.random.default_rng(1).normal(size=SHAPE)
+    for target in (0, 3):
+        want, logit = by_hand(clip, target, rule, 0.02)
+        got = jaxattr.lrp(network, rule, epsilon=0.02)(jnp.asarray(clip), target)
+        tolerance = 1e-9 * np.abs(want).max()
+        np.testing.assert_allclose(got.values, want, atol=tolerance)
+        np.testing.assert_allclose(got.score, logit, rtol=1e-10)
+        np.testing.assert_allclose(got.residual, want.sum() - logit, atol=tolerance * 9)
+
+
+def test_epsilon_is_gradient_times_input_and_keeps_all_without_biases():
+    def f(clip):
+        x = lax.conv_general_dilated(
+            clip[None], jnp.asarray(KERNEL), (1, 1, 1), "SAME",
+            dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        )  # fmt: skip
+        x = lax.reduce_window(
+            jax.nn.relu(x), -jnp.inf, lax.max, (1, 1, 2, 2, 1), (1, 1, 2, 2, 1), "VALID"
+        )
+        x = jax.nn.relu(x + x @ jnp.asarray(BRANCH))
+        return x.mean((0, 1, 2, 3)) @ jnp.asarray(HEAD)
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
+    got = jaxattr.lrp(f, Epsilon(0.0), epsilon=0.0)(clip, 2)
+    want = jaxattr.input_x_gradient(f)(clip, 2).values
+    np.testing.assert_allclose(got.values, want, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(got.residual, 0, atol=1e-12)
+    for rules in ("z_plus", "gamma"):
+        got = jaxattr.lrp(f, rules)(jnp.abs(clip), 2)
+        np.testing.assert_allclose(got.residual, 0, atol=1e-6)
+
+
+def test_z_plus_of_a_chain_is_never_negative():
+    def f(clip):
+        return jax.nn.relu(clip @ jnp.asarray(KERNEL[0, 0, 0])).mean((0, 1, 2)) @ HEAD
+
+    clip = jnp.abs(jnp.asarray(np.random.default_rng(1).normal(size=SHAPE)))
+    got = jaxattr.lrp(f, "z_plus", epsilon=0.0)(clip, int(f(clip).argmax()))
+    assert got.values.min() >= 0
+    np.testing.assert_allclose(got.values.sum(), got.score, rtol=1e-10)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    torch.manual_seed(0)
+    theirs = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(5, 6, (2, 3)),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(6, 4, (3, 1)),
+    ).double()
+    for module in theirs:  # Captum's rules know no part of a bias that is positive.
+        if isinstance(module, torch.nn.Conv2d):
+            module.bias.data = -module.bias.data.abs()
+    kernels = [
+        (module.weight.detach().numpy(), module.bias.detach().numpy())
+        for module in theirs
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+
+    def ours(clip):
+        x = clip
+        for i, (kernel, bias) in enumerate(kernels):
+            x = lax.conv_general_dilated(
+                x, jnp.asarray(kernel.transpose(2, 3, 1, 0)), (1, 1),
+                ((1, 1), (1, 1)) if i == 0 else "VALID",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )  # fmt: skip
+            x = x + jnp.asarray(bias)[None, None, None]
+            x = jax.nn.relu(x) if i < 2 else x
+            if i == 0:
+                window = (1, 2, 2, 1)
+                x = lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
+        return x.reshape(-1)
+
+    return theirs, ours
+
+
+@pytest.mark.filterwarnings("ignore:Setting backward hooks")
+@pytest.mark.parametrize(
+    ("theirs_of", "rule"),
+    [
+        (lambda: lrp_rules.EpsilonRule(1e-9), Epsilon(1e-9)),
+        (lambda: lrp_rules.EpsilonRule(0.05), Epsilon(0.05)),
+        (lambda: lrp_rules.Alpha1_Beta0_Rule(True), AlphaBeta(1.0, 0.0)),
+        (lambda: lrp_rules.GammaRule(0.25), Gamma(0.25, 1e-9)),
+    ],
+)
+def test_two_dimensions_against_captum(pair, theirs_of, rule):
+    theirs, ours = pair
+    clip = np.abs(np.random.default_rng(2).normal(size=(1, 8, 6, 3)))
+    for module in theirs:
+        if isinstance(module, torch.nn.Conv2d):
+            module.rule = theirs_of()
+    inputs = torch.tensor(clip.transpose(0, 3, 1, 2), requires_grad=True)
+    flat = torch.nn.Sequential(*theirs)
+    target = int(ours(jnp.asarray(clip)).argmax())
+    want = attr.LRP(flat).attribute(inputs, (target, 0, 0)).detach().numpy()
+    want = want.transpose(0, 2, 3, 1)
+    got = jaxattr.lrp(ours, rule)(jnp.asarray(clip), target).values
+    np.testing.assert_allclose(got, want, atol=1e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "want"), [(0.0, (0.262786, -0.204178)), (1e-3, (0.253284, -0.196984))]
+)
+def test_a_scalar_lstm(epsilon, want):
+    into = {"i": 0.5, "f": 0.4, "o": 0.3, "g": 1.0}
+    back = {"i": 0.1, "f": 0.2, "o": 0.3, "g": 0.5}
+
+    def step(state, x):
+        h, c = state
+        z = {
+            k: x @ jnp.full((1, 1), into[k]) + h @ jnp.full((1, 1), back[k])
+            for k in into
+        }
+        i, f, o = (jax.nn.sigmoid(z[k]) for k in "ifo")
+        c = f * c + i * jnp.tanh(z["g"])
+        return (o * jnp.tanh(c), c), None
+
+    def f(clip):
+        zero = jnp.zeros(1)
+        h = lax.scan(step, (zero, zero), clip.reshape(2, 1))[0][0]
+        return h @ jnp.full((1, 1), 2.0)
+
+    clip = jnp.asarray([1.0, -0.5]).reshape(2, 1, 1, 1)
+    got = jaxattr.lrp(f, Epsilon(epsilon), epsilon=epsilon)(clip, 0)
+    np.testing.assert_allclose(got.score, 0.058608, atol=1e-6)
+    np.testing.assert_allclose(got.values.ravel(), want, atol=2e-6)
+
+
+def test_rules_by_layer_and_deep_taylor():
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
+    seen = []
+
+    def rules(product):
+        seen.append(product)
+        return Bounded(-4.0, 4.0) if product.index == 0 else "z_plus"
+
+    got = jaxattr.lrp(network, rules)(clip, 3)
+    assert sorted({p.index for p in seen}) == [0, 1, 2]
+    assert {p.count for p in seen} == {3}
+    assert {p.operation for p in seen} == {"conv_general_dilated", "dot_general"}
+    taylor = jaxattr.deep_taylor(network, low=-4.0, high=4.0)(clip, 3)
+    np.testing.assert_array_equal(taylor.values, got.values)
+    assert not np.allclose(jaxattr.deep_taylor(network)(clip, 3).values, got.values)
+
+
+def test_an_nnx_lstm_is_propagated_through():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            kinds = {"dtype": jnp.float64, "param_dtype": jnp.float64, "rngs": rngs}
+            self.rnn = nnx.RNN(nnx.LSTMCell(6, 4, **kinds), rngs=rngs)
+            self.head = nnx.Linear(4, 3, **kinds)
+
+        def __call__(self, clip):
+            return self.head(self.rnn(clip.reshape(len(clip), -1)[None])[0, -1])
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=(5, 1, 2, 3)))
+    got = jaxattr.lrp(Net(nnx.Rngs(0)))(clip, 1)
+    assert np.isfinite(got.values).all()
+    assert np.count_nonzero(np.abs(got.values).sum((1, 2, 3))) == 5
+
+
+def test_bad_input_is_named():
+    clip = jnp.ones(SHAPE)
+    with pytest.raises(ValueError, match=r"`rules`.*epsilon, z_plus.*'lrp'"):
+        jaxattr.lrp(network, "lrp")
+    with pytest.raises(ValueError, match=r"`rules`.*got 3"):
+        jaxattr.lrp(network, lambda product: 3)(clip, 0)
+    with pytest.raises(ValueError, match=r"`f` has an operation without a rule.*: max"):
+        jaxattr.lrp(lambda x: jax.nn.softmax(network(x)))(clip, 0)
+    for bounds in ({"low": 0.0}, {"low": 1.0, "high": 0.0}):
+        with pytest.raises(ValueError, match="`low` and `high`"):
+            jaxattr.deep_taylor(network, **bounds)
