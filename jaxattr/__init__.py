@@ -1,6 +1,6 @@
 """Explaining video networks: which pixels, in which frames, made it decide."""
 
-from jaxattr import data, metrics, viz
+from jaxattr import data, metrics, rules, viz
 from jaxattr._control import control
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
@@ -14,25 +14,62 @@ from jaxattr.gradient import (
     saliency,
     smooth_grad,
 )
+from jaxattr.layers import (
+    cam,
+    grad_cam,
+    grad_cam_pp,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    list_taps,
+    saliency_tubes,
+    score_cam,
+    xgrad_cam,
+    zoom_cam,
+)
 from jaxattr.perturbation import extremal_perturbation, step
 from jaxattr.program import fold_convs
+from jaxattr.rules import (
+    deconvnet,
+    deep_taylor,
+    excitation_backprop,
+    guided_backprop,
+    lrp,
+)
 
 __all__ = [
     "ExplanationWarning",
     "Score",
     "blur_integrated_gradients",
+    "cam",
     "control",
     "data",
+    "deconvnet",
+    "deep_taylor",
+    "excitation_backprop",
     "expected_gradients",
     "extremal_perturbation",
     "fold_convs",
+    "grad_cam",
+    "grad_cam_pp",
+    "guided_backprop",
+    "guided_grad_cam",
+    "hires_cam",
     "input_x_gradient",
     "integrated_gradients",
+    "layer_cam",
+    "list_taps",
+    "lrp",
     "mask_path_gradient",
     "metrics",
+    "rules",
     "saliency",
+    "saliency_tubes",
+    "score_cam",
     "smooth_grad",
     "step",
     "to_heatmap",
     "viz",
+    "xgrad_cam",
+    "zoom_cam",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jaxattr import gradient, perturbation
+from jaxattr import gradient, layers, perturbation, rules
 from jaxattr._drawing import cells, masks, voxels
 
 
@@ -14,7 +14,7 @@ class Method(NamedTuple):
     Attributes:
       name: its public name in `jaxattr`.
       transform: `transform(f, **settings) -> explain`.
-      family: "gradient" or "perturbation".
+      family: "gradient", "layers", "rules" or "perturbation".
       random: whether `explain` needs a key.
       gradients: settings -> gradient evaluations per clip, for estimates of time.
       heatmap: shape [T, H, W, ...] of its values -> settings of `to_heatmap`.
@@ -40,6 +40,16 @@ class Method(NamedTuple):
 def _gradient(name, gradients, *, random=False, needs=(), heatmap=voxels):
     transform = getattr(gradient, name)
     return Method(name, transform, "gradient", random, gradients, heatmap, needs)
+
+
+def _layers(name, gradients=1):
+    return Method(
+        name, getattr(layers, name), "layers", False, lambda s: gradients, cells
+    )
+
+
+def _rules(name, heatmap=voxels):
+    return Method(name, getattr(rules, name), "rules", False, lambda s: 1, heatmap)
 
 
 def _extremal(name):
@@ -74,6 +84,22 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: len(s.get("levels", range(5))),
                 heatmap=cells,
             ),
+            _layers("cam"),
+            _layers("saliency_tubes"),
+            _layers("grad_cam"),
+            _layers("grad_cam_pp"),
+            _layers("xgrad_cam"),
+            _layers("hires_cam"),
+            _layers("layer_cam"),
+            _layers("zoom_cam", 4),
+            # A forward pass for each of the 512 channels of R(2+1)D-18's last layer.
+            _layers("score_cam", 170),
+            _layers("guided_grad_cam", 2)._replace(heatmap=voxels),
+            _rules("guided_backprop"),
+            _rules("deconvnet"),
+            _rules("excitation_backprop", cells),
+            _rules("lrp"),
+            _rules("deep_taylor"),
             _extremal("extremal_perturbation"),
             _extremal("step"),
         )

@@ -95,7 +95,9 @@ def gather(
     for name, result in results.items():
         parts = fields(result)
         values = _values(name, parts, rgb, warnings)
-        kind = _drawing.masks if "masks" in parts else _drawing.voxels
+        kind = _drawing.voxels
+        if "masks" in parts or "cells" in parts:
+            kind = _drawing.masks if "masks" in parts else _drawing.cells
         drawn_with[name] = dict(heatmaps.get(name, kind(values.shape)))
         drawn[name] = _heat(values, drawn_with[name])
         if parts.get("masks") is not None and parts.get("areas") is not None:
