@@ -4,6 +4,7 @@ import ast
 import contextlib
 import difflib
 import inspect
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def pick(
     for text in special:
         _assign(text, chosen)
     for name, settings in chosen.items():
-        METHODS[name].transform(_no_network, **settings)  # Checks them, runs nothing.
+        METHODS[name].transform(_NoNetwork(), **settings)  # Checks them, runs nothing.
     return chosen
 
 
@@ -84,8 +85,13 @@ def _check_taken(option, chosen):
         )
 
 
-def _no_network(clip):
-    return clip
+class _NoNetwork:
+    """Stands for a network, and has the layers that every port recommends."""
+
+    spec = types.SimpleNamespace(tap="layer", taps=(("layer", ()),))
+
+    def __call__(self, clip):
+        return clip
 
 
 def _assign(text, chosen):

@@ -21,7 +21,6 @@ _LINEAR = frozenset(
         "sub",
         "neg",
         "reduce_sum",
-        "reduce_window_sum",
         "convert_element_type",
         "copy",
         "name",
@@ -29,14 +28,11 @@ _LINEAR = frozenset(
         "reshape",
         "squeeze",
         "broadcast_in_dim",
-        "slice",
-        "concatenate",
-        "pad",
         "sharding_constraint",
         "add_any",
     ]
 )
-_LINEAR_IN_ONE = frozenset(["mul", "dot_general", "conv_general_dilated"])
+_LINEAR_IN_ONE = frozenset(["dot_general", "conv_general_dilated"])
 
 
 def cam(
@@ -125,11 +121,15 @@ def _require_linear_head(f: Traced, clip, layer):
         name = eqn.primitive.name
         if not any(active) or name in _LINEAR:
             return
-        if name in _LINEAR_IN_ONE and sum(active) == 1:
-            if name == "mul" or _mixes(eqn, active.index(True)) == channels:
-                return
-            other.append(f"{name} over more than channels")
-        elif not (name == "div" and active == [True, False]):
+        if name in ("mul", "div") and sum(active) == 1 and active[0] >= (name == "div"):
+            if facts[active.index(False)].uniform is None:
+                other.append(f"{name} by an array")
+        elif name in _LINEAR_IN_ONE and sum(active) == 1:
+            if _mixes(eqn, active.index(True)) != channels:
+                other.append(f"{name} over more than channels")
+        elif name == "reduce_window_sum" and _covers(eqn):
+            return
+        else:
             other.append(name)
 
     infer(program.jaxpr, [fresh(True)], see)
@@ -139,6 +139,20 @@ def _require_linear_head(f: Traced, clip, layer):
             f"linear layer; what comes after it here is also: "
             f"{', '.join(dict.fromkeys(other))}. Grad-CAM takes any network."
         )
+
+
+def _covers(eqn):
+    """Whether a pool sees every cell once: whole axes, or windows side by side."""
+    columns = zip(
+        eqn.invars[0].aval.shape,
+        eqn.params["window_dimensions"],
+        eqn.params["window_strides"],
+        eqn.params["padding"],
+    )
+    return all(
+        padding == (0, 0) and (window == size or (window == step and size % step == 0))
+        for size, window, step, padding in columns
+    )
 
 
 def _mixes(eqn, which):

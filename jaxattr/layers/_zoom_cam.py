@@ -39,7 +39,8 @@ def zoom_cam(
     """
     if layers is None:
         layers = [name for name, _ in getattr(getattr(f, "spec", None), "taps", ())]
-    if isinstance(layers, str) or not layers:
+    named = not isinstance(layers, str) and all(isinstance(n, str) for n in layers)
+    if not layers or not named:
         raise ValueError(
             "`layers` must be names of layers, as `jaxattr.list_taps(f, clip)` shows "
             f"them, got {layers!r}."

@@ -71,6 +71,8 @@ def _walk(jaxpr, args, taps):
             results = _ENTER[name](eqn, axes, taps)
         elif name in _DERIVE:
             results = _DERIVE[name](eqn, axes)
+        elif name in _MOVES:
+            results = [_none(var) for var in eqn.outvars]
         else:
             results = [_merged(eqn, var, axes) for var in eqn.outvars]
         if name == "name":
@@ -218,9 +220,26 @@ def _dot(eqn, axes):
     return [(*batch, *free)]
 
 
-def _first(eqn, axes):
-    """Of operands in a row, where the first lies."""
-    return [axes[0] for _ in eqn.outvars]
+def _along(eqn, axes):
+    """Joined or cut along one axis, of which nothing is known then."""
+    name = "dimension" if "dimension" in eqn.params else "axis"
+    gone = eqn.params[name]
+    kept = tuple(None if i == gone else axis for i, axis in enumerate(axes[0]))
+    return [kept for _ in eqn.outvars]
+
+
+def _rev(eqn, axes):
+    shape = eqn.invars[0].aval.shape
+    return [
+        tuple(
+            axis._replace(
+                stride=-axis.stride, offset=axis.offset + axis.stride * (shape[i] - 1)
+            )
+            if axis is not None and i in eqn.params["dimensions"]
+            else axis
+            for i, axis in enumerate(axes[0])
+        )
+    ]
 
 
 def _body(eqn, axes, taps):
@@ -265,6 +284,10 @@ _ENTER = {
     "while": _unknown,
     "cond": _unknown,
 }
+# They move cells to where only values say.
+_MOVES = frozenset(
+    ("gather", "dynamic_slice", "dynamic_update_slice", "scatter", "sort", "fft")
+)
 _DERIVE = {
     "conv_general_dilated": _conv,
     "broadcast_in_dim": _broadcast,
@@ -274,7 +297,8 @@ _DERIVE = {
     "pad": _pad,
     "reshape": _reshape,
     "dot_general": _dot,
-    **dict.fromkeys(("concatenate", "split"), _first),
+    "rev": _rev,
+    **dict.fromkeys(("concatenate", "split"), _along),
     **dict.fromkeys(
         [f"reduce_{kind}" for kind in ("sum", "max", "min", "prod", "and", "or")],
         _reduce,

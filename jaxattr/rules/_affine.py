@@ -59,6 +59,19 @@ class Affine(NamedTuple):
         scale, shift = self.scale * factor, self.shift * factor
         return self._replace(scale=scale, shift=shift, joins=False)
 
+    def moved(self, move: Callable[[jax.Array], jax.Array], shape) -> "Affine":
+        """After its cells have been put into another order or shape."""
+
+        def after(operation):
+            return lambda x, weights: move(operation(x, weights))
+
+        scale, shift = (
+            v if v.ndim == 0 else move(jnp.broadcast_to(v, shape))
+            for v in (self.scale, self.shift)
+        )
+        operations = tuple(map(after, self.operations))
+        return self._replace(operations=operations, scale=scale, shift=shift)
+
     def plus(self, term: jax.Array) -> "Affine":
         """After adding what does not depend on the clip."""
         return self._replace(shift=self.shift + term)
@@ -80,8 +93,9 @@ def _affine(operations, rule, xs, weights, scale, shift):
 
 
 def _forward(operations, rule, xs, weights, scale, shift):
-    given = (xs, weights, scale, shift)
-    return _affine(operations, rule, *given), given
+    # Not `_affine` itself: this is differentiated where an explanation is.
+    value = scale * _sum(operations, xs, weights) + shift
+    return value, (xs, weights, scale, shift)
 
 
 def _backward(operations, rule, given, r):

@@ -9,7 +9,7 @@ from jax.extend.core import JaxprEqn
 from jaxattr.program import Rule, Traced
 
 _SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
-_PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
+PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
 _OPERATIONS = {
     "add": jnp.add,
     "add_any": jnp.add,
@@ -26,7 +26,8 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
       mean pools likewise, with 0 where nothing excites.
     - Adding or multiplying by something that does not depend on the clip (a bias, the
       statistics of batch norm) passes everything on.
-    - A sum of two branches gives each its share.
+    - What is subtracted gets nothing.
+    - A sum of two branches gives each its share of what is positive.
     - All else, ReLU and max-pool among it, keeps its derivative.
 
     Args:
@@ -39,13 +40,17 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
         name = eqn.primitive.name
         if name in _SUMS and all(active):
             return [_summed(_operation(network, eqn), *values)]
-        if name in _PRODUCTS and sum(active) == 1:
+        if name in PRODUCTS and sum(active) == 1:
             which = active.index(True)
             operation = _operation(network, eqn, turned=which == 1)
             sign = -1 if eqn is inhibit else 1
             return [_weighed(operation, sign, values[which], values[1 - which])]
         if name in ("add", "add_any") and all(active):
             return [_shared(*values)]
+        if name == "neg" or (name == "sub" and active == [False, True]):
+            # What is subtracted inhibits.
+            inert = [jax.lax.stop_gradient(value) for value in values]
+            return network.apply(eqn, inert)
         commutes = name in ("add", "add_any", "mul") and sum(active) == 1
         if commutes or (name in ("sub", "div") and active == [True, False]):
             return [_passed(name, active.index(True), *values)]
@@ -54,16 +59,19 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
     return rule
 
 
-def last_product(network: Traced) -> JaxprEqn | None:
-    """The last product with weights: the prediction layer."""
+def products(network: Traced) -> list[JaxprEqn]:
+    """All products with weights, in order; the last is the prediction layer.
+
+    A jitted function that is called twice holds its equations twice.
+    """
     found = []
 
     def see(eqn, facts):
-        if eqn.primitive.name in _PRODUCTS and sum(f.active for f in facts) == 1:
+        if eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1:
             found.append(eqn)
 
     network.survey(see)
-    return found[-1] if found else None
+    return found
 
 
 def _operation(network, eqn, turned=False):
@@ -118,10 +126,8 @@ def _shared(a, b):
 
 
 def _shared_backward(given, p):
-    a, b = given
-    total = a + b
-    there = total != 0
-    share = jnp.where(there, p / jnp.where(there, total, 1), 0)
+    a, b = (jnp.maximum(branch, 0) for branch in given)
+    share = _divided(p, a + b)
     return _fitted(a * share, a), _fitted(b * share, b)
 
 
@@ -140,7 +146,7 @@ def _passed_backward(name, which, given, p):
 
 
 _passed.defvjp(
-    lambda name, which, a, b: (_passed(name, which, a, b), (a, b)), _passed_backward
+    lambda name, which, a, b: (_OPERATIONS[name](a, b), (a, b)), _passed_backward
 )
 
 

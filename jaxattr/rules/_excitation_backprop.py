@@ -10,7 +10,7 @@ from jaxattr._explainer import explainer
 from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score
 from jaxattr._tap import chosen, look, place
-from jaxattr.rules._excitation import excitation, last_product
+from jaxattr.rules._excitation import excitation, products
 
 
 class ExcitationMap(NamedTuple):
@@ -18,8 +18,10 @@ class ExcitationMap(NamedTuple):
 
     Attributes:
       values: [T, H, W], or [T', H', W'] with resize=False; float32 or wider.
-      cells: [T', H', W'] probabilities, which sum to 1 if no unit on the way was dead;
-        with contrastive=True the difference of two, where it is positive.
+      cells: [T', H', W'] probabilities, which sum to 1 in a network of products, sums,
+        pools and ReLUs where no unit on the way was dead; gates, soft-max and other
+        functions keep their derivative and with it no sum. With contrastive=True the
+        difference of two, where it is positive.
       negative: [] share of the layer's activation that is negative, of its absolute
         sum. The rule is defined for units that are never negative: above 0 it took
         these for silent.
@@ -57,11 +59,12 @@ def excitation_backprop(
       resize: show the map on the clip, linearly between the centres of the cells.
 
     Returns:
-      `explain(clip, target) -> ExcitationMap`.
+      `explain(clip, target) -> ExcitationMap`, which has no gradient of its own.
 
     Raises:
       ValueError: a missing or unknown layer (the nearest names are shown), one without
-        extent in space and time; a contrastive walk without a prediction layer.
+        extent in space and time; a contrastive walk without a prediction layer of its
+        own.
 
     References:
       Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016,
@@ -85,11 +88,11 @@ def _excitation_backprop(f, clip, target, *, score, layer, contrastive, resize):
     seen = look(f, clip, target, score, layer, excitation(f))
     p = seen.gradient
     if contrastive:
-        head = last_product(f)
-        if head is None:
+        *before, head = products(f) or [None]
+        if head is None or any(eqn is head for eqn in before):
             raise ValueError(
-                "`f` has no convolution or matrix product of the clip with weights, "
-                "whose opposite `contrastive` would subtract."
+                "`f` must end in a convolution or matrix product with weights for "
+                "`contrastive`, one that is not in a jitted function called twice."
             )
         other = look(f, clip, target, score, layer, excitation(f, inhibit=head))
         p = p - other.gradient
@@ -99,4 +102,18 @@ def _excitation_backprop(f, clip, target, *, score, layer, contrastive, resize):
     a = seen.activation
     everything = jnp.abs(a).sum()
     negative = jnp.where(everything > 0, jnp.maximum(-a, 0).sum() / everything, 0)
-    return ExcitationMap(values, cells, negative)
+    return _final(ExcitationMap(values, cells, negative))
+
+
+@jax.custom_jvp
+def _final(result):
+    """Refuses to be differentiated: below the layer the rule would take part."""
+    return result
+
+
+@_final.defjvp
+def _refuse(primals, tangents):
+    raise TypeError(
+        "excitation_backprop cannot be differentiated: take lrp, or jax.lax."
+        "stop_gradient of its map."
+    )

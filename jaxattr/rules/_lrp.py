@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation: the score, handed back layer by layer."""
 
-import functools
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,8 +9,9 @@ import jax
 from jaxattr._clip import total, widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, bind
+from jaxattr.rules._excitation import products
 from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule
-from jaxattr.rules._relevance import PRODUCTS, Relevance
+from jaxattr.rules._relevance import Relevance
 
 
 class Product(NamedTuple):
@@ -82,25 +83,29 @@ def lrp(
       https://arxiv.org/abs/1706.07206. gamma is the form for inputs of any sign; with
       inputs that are not negative and a positive z it is the textbook's.
     """
-    if not callable(rules) or isinstance(rules, tuple):
-        _resolved(rules)
+    if isinstance(rules, (str, tuple, type)) or not callable(rules):
+        rules = _resolved(rules)
+    epsilon = float(epsilon)
+    if not epsilon >= 0:
+        raise ValueError(f"`epsilon` must be at least 0, got {epsilon}.")
     return explainer(_lrp, f, score="logit", rules=rules, epsilon=epsilon)
 
 
 def _lrp(f, clip, target, *, score, rules, epsilon):
-    count = 0
-
-    def see(eqn, facts):
-        nonlocal count
-        count += eqn.primitive.name in PRODUCTS and sum(x.active for x in facts) == 1
-
-    f.survey(see)
+    found = products(f)
+    by_layer = not isinstance(rules, (str, tuple))
+    if by_layer and len(set(map(id, found))) < len(found):
+        raise ValueError(
+            "`rules` cannot choose by layer here: `f` calls a jitted function with "
+            "weights more than once, whose layers are one to the program. Take the "
+            "`jit` off it."
+        )
 
     def choose(index, eqn):
-        if isinstance(rules, (str, tuple)):
+        if not by_layer:
             return _resolved(rules)
         scope = str(eqn.source_info.name_stack)
-        return _resolved(rules(Product(index, count, eqn.primitive.name, scope)))
+        return _resolved(rules(Product(index, len(found), eqn.primitive.name, scope)))
 
     rule = Relevance(f, choose, epsilon)
     s = bind(f.under(rule), clip, target, score)
@@ -117,7 +122,7 @@ def _resolved(rule):
             f"`rules` must be of {', '.join(NAMED)}, a rule of jaxattr.rules or a "
             f"function that gives one of these, got {rule!r}."
         )
-    return rule
+    return type(rule)(*map(float, rule))  # Settings are structure, never arrays.
 
 
 def deep_taylor(
@@ -147,8 +152,14 @@ def deep_taylor(
             f"{low} and {high}."
         )
     first = NAMED["w_squared"] if low is None else Bounded(low, high)
-    return lrp(f, functools.partial(_taylor, first))
+    return lrp(f, _Taylor(first))
 
 
-def _taylor(first, product):
-    return first if product.index == 0 else NAMED["z_plus"]
+@dataclasses.dataclass(frozen=True)
+class _Taylor:
+    """Hashes by what it does, so that a second call compiles nothing."""
+
+    first: LayerRule
+
+    def __call__(self, product):
+        return self.first if product.index == 0 else NAMED["z_plus"]

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.extend.core import JaxprEqn
+from jax.extend.core import JaxprEqn, Literal
 
-from jaxattr.program import Fact, Rule, Traced
+from jaxattr.program import Fact, Rule, Traced, fresh, infer
 
 # Given the derivative and the cotangent of the result, the cotangent of the operand.
 Backward = Callable[[jax.Array, jax.Array], jax.Array]
@@ -45,12 +46,12 @@ class Rectifier(NamedTuple):
 def rectifier(eqn: JaxprEqn, facts: list[Fact]) -> Rectifier | None:
     """What kind of ReLU an equation is, or None.
 
-    `jax.nn.relu`, `relu6` and `leaky_relu`, `jnp.maximum(x, 0)` with a number or an
-    array of zeros, `jnp.clip`, `jnp.where(x > 0, x, 0)` and `x * (x > 0)`.
+    `jax.nn.relu`, `relu6` and `leaky_relu`, `jnp.maximum(x, 0)` with a number or
+    `zeros_like(x)`, `jnp.clip`, `jnp.where(x > 0, x, 0)` and `x * (x > 0)`.
     """
     name = eqn.primitive.name
     if name == "custom_jvp_call":
-        return _OWN.get(eqn.params.get("name") or _name_inside(eqn))
+        return _own(eqn)
     found = _MATCH[name](facts) if name in _MATCH else None
     if found is None or not facts[found.operand].active:
         return None
@@ -103,13 +104,23 @@ def _backward(kind, backward, x, cotangent):
 
 _rectified.defvjp(_forward, _backward)
 
-_OWN = {"relu": Rectifier(0), "relu6": Rectifier(0, top=6.0)}
+
+def _own(eqn):
+    """`jax.nn.relu` and `relu6`, by their bodies: anybody may take their names."""
+    body, seen = eqn.params["call_jaxpr"].jaxpr, []
+    infer(body, [fresh(True) for _ in body.invars], lambda e, facts: seen.append(e))
+    steps = [
+        (step.primitive.name, [float(a.val) for a in step.invars if _is_number(a)])
+        for step in seen
+    ]
+    return {
+        (("max", (0.0,)),): Rectifier(0),
+        (("max", (0.0,)), ("min", (6.0,))): Rectifier(0, top=6.0),
+    }.get(tuple((name, tuple(numbers)) for name, numbers in steps))
 
 
-def _name_inside(eqn):
-    """Of the function that a `custom_jvp` of older versions encloses."""
-    eqns = eqn.params["call_jaxpr"].jaxpr.eqns
-    return eqns[0].params.get("name") if len(eqns) == 1 else None
+def _is_number(atom):
+    return isinstance(atom, Literal) and np.ndim(atom.val) == 0
 
 
 def _max(facts):
@@ -142,4 +153,11 @@ def _mul(facts):
     return None
 
 
-_MATCH = {"max": _max, "select_n": _select, "mul": _mul}
+def _clamp(facts):
+    low, _, high = facts
+    if low.uniform != 0 or (high.uniform is None and high.active):
+        return None
+    return None if high.uniform is None else Rectifier(1, top=high.uniform)
+
+
+_MATCH = {"clamp": _clamp, "max": _max, "select_n": _select, "mul": _mul}

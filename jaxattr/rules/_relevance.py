@@ -16,7 +16,11 @@ from jaxattr.rules._rectifier import rectifier
 PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
 _SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
 # Element by element: what comes out is what went in, as far as relevance goes.
-_ACTIVATIONS = frozenset(("tanh", "erf", "expm1", "log1p", "integer_pow", "square"))
+_ACTIVATIONS = frozenset(
+    ("tanh", "erf", "expm1", "log1p", "integer_pow", "square", "abs", "neg")
+)
+# A layer behind these is the same layer.
+_REARRANGED = frozenset(("reshape", "squeeze", "transpose", "copy", "name"))
 # What moves numbers about, or takes the largest: the plain derivative is right.
 _STRUCTURE = frozenset(
     (
@@ -27,6 +31,11 @@ _STRUCTURE = frozenset(
     )
 )
 _GATES = frozenset(("logistic",))
+# What comes of a gate and a constant, as in 1 - z, is a gate too.
+_OF_A_GATE = _REARRANGED | {
+    *("broadcast_in_dim", "convert_element_type", "slice", "squeeze", "neg"),
+    *("add", "sub", "mul", "div", "reduce_sum"),
+}
 _SIGNED = {"add": 1, "add_any": 1, "sub": -1}
 
 Choose = Callable[[int, JaxprEqn], LayerRule]  # Which product -> its rule.
@@ -49,33 +58,43 @@ class Relevance:
         name = eqn.primitive.name
         if not any(active):
             return None
+        operation = functools.partial(_apply, self._network, eqn)
+        which = active.index(True)
+        if sum(active) == 1 and id(values[which]) in self._gates:
+            if name in _OF_A_GATE:
+                return [self._gate(operation(*values))]
+        if name in _REARRANGED and id(values[0]) in self._layers:
+            value, layer = self._layers[id(values[0])]
+            return [self._made(layer.moved(operation, value.shape))]
         if name in PRODUCTS and sum(active) == 1:
             return [self._product(eqn, values, active.index(True))]
         if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
-            return self._with_constant(name, values, active.index(True))
+            return self._with_constant(eqn, values, which)
         if name in _SIGNED:
             return [self._joined(name, *values)]
         if name == "mul":
             return [self._gated(*values)]
         if name in _SUMS:
-            operation = functools.partial(_apply, self._network, eqn)
             return [_shared_out(operation, self._epsilon, *values)]
         if name in _GATES:
-            (result,) = self._network.apply(eqn, values)
-            self._gates[id(result)] = result
-            return [result]
+            return [self._gate(operation(*values))]
         kind = rectifier(eqn, facts)
         if kind is not None:
             return [_activated(kind, values[kind.operand])]
         if name in _ACTIVATIONS:
-            operation = functools.partial(_apply, self._network, eqn)
             return [_activated(operation, *values)]
         if name not in _STRUCTURE and not list(bodies(eqn)):
             raise ValueError(
-                f"`f` has an operation without a rule for relevance: {name}. Gradient "
-                "methods and excitation_backprop take any network."
+                f"`f` has an operation without a rule for relevance: {name}. Take "
+                "logits before a soft-max; gradient methods and excitation_backprop "
+                "take any network."
             )
         return None
+
+    def _gate(self, value):
+        """Remembers a gate, to which no relevance goes."""
+        self._gates[id(value)] = value
+        return value
 
     def _product(self, eqn, values, which):
         """A new layer; how many there are before it says its rule."""
@@ -99,12 +118,17 @@ class Relevance:
         self._layers[id(value)] = value, layer
         return value
 
-    def _with_constant(self, name, values, which):
+    def _with_constant(self, eqn, values, which):
         """A bias, a scale, a normalisation: of a layer a part, else passed on."""
-        value, constant = values[which], values[1 - which]
-        layer = self._layers.get(id(value), (None, None))[1]
+        name, value, constant = eqn.primitive.name, values[which], values[1 - which]
         if name == "div" and which == 1:
-            return None
+            raise ValueError(
+                "`f` has an operation without a rule for relevance: div by what "
+                "depends on the clip. Gradient methods take any network."
+            )
+        layer = self._layers.get(id(value), (None, None))[1]
+        if value.shape != eqn.outvars[0].aval.shape:
+            layer = None  # The constant makes more of it.
         sign = _SIGNED.get(name)
         if layer is None and sign is None:
             return [_passed(name == "div", value, constant)]
@@ -202,7 +226,7 @@ def _passed(divides, x, constant):
 
 
 _passed.defvjp(
-    lambda divides, x, c: (_passed(divides, x, c), (x, c)),
+    lambda divides, x, c: (x / c if divides else x * c, (x, c)),
     lambda divides, given, r: (_fitted(r, given[0]), jnp.zeros_like(given[1])),
 )
 

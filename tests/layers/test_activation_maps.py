@@ -268,6 +268,8 @@ def test_cam_is_the_head_s_weights_and_its_mean_the_logit():
         (lambda x: jnp.tanh(x).mean((0, 1, 2)), "tanh"),
         (lambda x: jax.nn.softmax(x.mean((0, 1, 2))), "exp"),
         (lambda x: (x * x).mean((0, 1, 2)), "mul"),
+        (lambda x: x[:, :2].mean((0, 1, 2)) @ jnp.ones((3, 3)), "slice"),
+        (lambda x: (x * jnp.arange(8.0)[None, None, :, None]).mean((0, 1, 2)), "array"),
         (lambda x: x.ravel() @ jnp.ones((x.size, 3)), "more than channels"),
     ],
 )

@@ -88,6 +88,33 @@ def test_cells_lie_in_the_middle_of_what_they_see(f, loose_promotion):
         assert centre == (first + last) / 2, f"axis {axis}"
 
 
+def test_what_turns_or_moves_cells():
+    clip = jnp.zeros((6, 5, 4, 3))
+
+    def tap(change):
+        def f(clip):
+            return checkpoint_name(change(clip), "cells").mean((0, 1, 2))
+
+        return jaxattr.list_taps(f, clip)[0]
+
+    turned = tap(lambda x: x[::-2])
+    assert (turned.stride, turned.offset) == ((-2, 1, 1), (5, 0, 0))
+    for change in (
+        lambda x: x[jnp.asarray([3, 1, 2])],
+        lambda x: jnp.concatenate([x, x]),
+        lambda x: jnp.roll(x, 1, 0),
+    ):
+        assert tap(change).stride[0] is None
+
+    def late(clip):  # What is in the first frame shows in the last cell.
+        return checkpoint_name(clip[::-1], "cells").sum((0, 1, 2))
+
+    first = clip.at[0].set(1.0)
+    shown = jaxattr.hires_cam(late, "cells")(first, 0).values
+    assert np.abs(shown[0]).sum() > 0
+    assert np.abs(shown[1:]).sum() == 0
+
+
 def test_a_scan_adds_an_axis_of_steps():
     (tap,) = jaxattr.list_taps(recurrent, jnp.zeros((5, 9, 11, 3)))
     assert tap.shape == (5, 1, 4, 5, 2)  # Steps before the axis of one frame.

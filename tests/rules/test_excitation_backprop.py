@@ -58,8 +58,9 @@ def by_hand(clip, target, sign):
     want = np.zeros_like(x)
     for cell in np.ndindex(frames, height, width):
         q = p[cell] * (a[cell] + b[cell] > 0)
-        ratio = np.divide(q, a[cell] + b[cell], out=np.zeros(4), where=q != 0)
-        q = a[cell] * ratio + split(b[cell] * ratio, a[cell], BRANCH)
+        branch = np.maximum(b[cell], 0)
+        ratio = np.divide(q, a[cell] + branch, out=np.zeros(4), where=q != 0)
+        q = a[cell] * ratio + split(branch * ratio, a[cell], BRANCH)
         q = q * (a[cell] > 0)
         t, i, j = cell
         at = np.s_[t : t + 3, 2 * i : 2 * i + 1, 2 * j : 2 * j + 3]
@@ -124,7 +125,7 @@ def test_probabilities_sum_to_one_and_a_scaled_unit_changes_nothing():
 
 def test_a_scan_is_its_unrolled_network():
     rng = np.random.default_rng(4)
-    mix, into = (jnp.asarray(rng.normal(size=s)) for s in ((5, 5), (3, 5)))
+    mix, into = (jnp.asarray(np.abs(rng.normal(size=s))) for s in ((5, 5), (3, 5)))
 
     def step(h, frame):
         return jax.nn.relu(frame.mean((0, 1)) @ into + h @ mix)
@@ -162,9 +163,37 @@ def test_negative_cells_are_told_and_a_network_without_weights_refused():
         lambda x: checkpoint_name(x, "cells").mean((0, 1, 2)), "cells"
     )
     np.testing.assert_allclose(pooled(clip, 0).values.ravel(), [1, 0])
-    with pytest.raises(ValueError, match=r"`f` has no convolution"):
+    with pytest.raises(ValueError, match=r"`f` must end in a convolution"):
         jaxattr.excitation_backprop(
             lambda x: checkpoint_name(x, "cells").mean((0, 1, 2)),
             "cells",
             contrastive=True,
         )(clip, 0)
+
+
+def test_a_branch_that_inhibits_gets_nothing():
+    def f(clip):
+        x = checkpoint_name(clip, "cells")
+        return jax.nn.relu(x + (1e-4 - 0.9999 * x)).mean((0, 1, 2)) @ jnp.ones((3, 2))
+
+    clip = jnp.asarray(np.abs(np.random.default_rng(5).normal(size=SHAPE)))
+    got = jaxattr.excitation_backprop(f, "cells")(clip, 0).cells
+    assert got.min() >= 0
+    assert 0.99 < got.sum() < 1 + 1e-12  # What the constant excites is lost.
+
+
+def test_it_has_no_gradient_rather_than_a_wrong_one():
+    explain = jaxattr.excitation_backprop(network, "cells")
+    with pytest.raises(TypeError, match="cannot be differentiated"):
+        jax.grad(lambda clip: explain(clip, 0).values.sum())(jnp.ones(SHAPE))
+
+
+def test_a_prediction_layer_that_is_called_twice_is_refused():
+    dense = jax.jit(lambda h, w: h @ w)
+
+    def f(clip):
+        x = checkpoint_name(clip, "cells").mean((0, 1, 2))
+        return dense(jax.nn.relu(dense(x, jnp.ones((3, 3)))), jnp.ones((3, 3)))
+
+    with pytest.raises(ValueError, match=r"`f` must end in.*called twice"):
+        jaxattr.excitation_backprop(f, "cells", contrastive=True)(jnp.ones(SHAPE), 0)

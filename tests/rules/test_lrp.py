@@ -1,5 +1,7 @@
 """Relevance propagation against worked numbers, slow loops and captum."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from captum import attr
 from captum.attr._utils import lrp_rules
 from flax import nnx
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 import jaxattr
 from jaxattr.rules import AlphaBeta, Bounded, Epsilon, Flat, Gamma, Squared
@@ -24,8 +27,8 @@ def through(rule, r, bias):
 
     def f(clip):
         z = clip.reshape(-1) @ jnp.asarray(W) + jnp.asarray(bias * B)
-        # Behind a reshape the layer ends, and a scale passes relevance on.
-        return (z.reshape(2, 1) * jnp.asarray(head)[:, None]).sum()[None]
+        # Where cells turn round the layer ends, and a scale passes relevance on.
+        return (z[::-1] * jnp.asarray(head)[::-1]).sum()[None]
 
     got = jaxattr.lrp(f, rule, epsilon=0.0)(jnp.asarray(A).reshape(1, 1, 3, 1), 0)
     return np.ravel(got.values)
@@ -318,3 +321,141 @@ def test_bad_input_is_named():
     for bounds in ({"low": 0.0}, {"low": 1.0, "high": 0.0}):
         with pytest.raises(ValueError, match="`low` and `high`"):
             jaxattr.deep_taylor(network, **bounds)
+
+
+SMALL = (2, 3, 4, 3)
+
+
+def small(clip):
+    x = clip @ jnp.asarray(KERNEL[0, 0, 0]) + jnp.asarray(BIAS)[None, None, None]
+    x = (x - jnp.asarray(MEAN)[None, None, None]) * 0.7
+    return jax.nn.relu(checkpoint_name(x, "cells")).mean((0, 1, 2)) @ jnp.abs(HEAD)
+
+
+@pytest.mark.parametrize(
+    "explain",
+    [
+        jaxattr.lrp(small, Epsilon(0.1)),
+        jaxattr.lrp(small, "z_plus"),
+        jaxattr.lrp(small, "gamma"),
+        jaxattr.deep_taylor(small),
+        jaxattr.guided_backprop(small, score="log_prob"),
+        jaxattr.grad_cam(small, "cells", score="log_prob"),
+    ],
+)
+def test_explanations_have_gradients(explain):
+    rng = np.random.default_rng(3)
+    clip, way = rng.normal(size=SMALL), rng.normal(size=SMALL)
+    weights = jnp.asarray(rng.normal(size=explain(jnp.asarray(clip), 1).values.shape))
+
+    def total(clip):
+        return (explain(jnp.asarray(clip), 1).values * weights).sum()
+
+    got = (jax.grad(total)(jnp.asarray(clip)) * way).sum()
+    step = 1e-6
+    want = (total(clip + step * way) - total(clip - step * way)) / (2 * step)
+    assert abs(want) > 1e-6
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_a_relu_of_the_user_s_own_keeps_its_meaning():
+    @jax.custom_jvp
+    @jax.jit
+    def relu(x):
+        return jnp.where(x > 0, x, 0.3 * x)
+
+    relu.defjvp(lambda x, dx: (relu(*x), dx[0] * jnp.where(x[0] > 0, 1.0, 0.3)))
+
+    def f(clip):
+        return relu(clip.reshape(-1) - 0.5) @ jnp.ones((clip.size, 2))
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SMALL))
+    with pytest.raises(ValueError, match="`f` has no ReLU"):
+        jaxattr.guided_backprop(f)(clip, 0)
+    with pytest.raises(ValueError, match="custom_jvp_call"):
+        jaxattr.lrp(f)(clip, 0)
+
+
+@pytest.mark.parametrize(
+    "rules", ["z_plus", "alpha_beta", "gamma", "flat", "w_squared"]
+)
+def test_a_layer_goes_on_behind_a_reshape(rules):
+    def f(squeeze, clip):
+        x = clip[None] @ jnp.asarray(KERNEL[0, 0, 0])
+        x = checkpoint_name(x[0], "cells") if squeeze else x
+        rank = (None,) * (x.ndim - 1)
+        x = x + jnp.asarray(BIAS)[rank]
+        x = (x - jnp.asarray(MEAN)[rank]) * jnp.asarray(SCALE)[rank]
+        return jax.nn.relu(x.reshape(-1, 4)).mean(0) @ jnp.asarray(HEAD)
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SMALL))
+    whole, squeezed = (
+        jaxattr.lrp(functools.partial(f, squeeze), rules)(clip, 1).values
+        for squeeze in (False, True)
+    )
+    np.testing.assert_allclose(squeezed, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_gates_and_what_is_made_of_them_get_nothing():
+    weights = jnp.asarray(RNG.normal(size=(3, 3)))
+
+    def f(stop, clip):
+        gate = jax.nn.sigmoid(clip.mean((0, 1, 2)) @ weights)
+        gate = jax.lax.stop_gradient(gate) if stop else gate
+        opened = clip * gate[None, None, None]
+        shut = (1 - gate) * clip.mean((0, 1, 2))
+        return opened.mean((0, 1, 2)) @ weights + shut @ weights
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SMALL))
+    got = jaxattr.lrp(functools.partial(f, False))(clip, 1)
+    np.testing.assert_allclose(got.residual, 0, atol=1e-5)
+
+
+def test_a_constant_that_makes_more_of_a_layer():
+    more = jnp.asarray(RNG.normal(size=(5, 1, 1, 4)))
+
+    def f(clip):
+        x = clip.mean((0, 1, 2), keepdims=True) @ jnp.asarray(KERNEL[0, 0, 0])
+        return ((x + more) * more).mean((0, 1, 2)) @ jnp.asarray(HEAD)
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SMALL))
+    for rules in ("epsilon", "gamma"):
+        assert np.isfinite(jaxattr.lrp(f, rules)(clip, 1).values).all()
+
+
+def test_what_relevance_cannot_do_is_refused():
+    dense = jax.jit(lambda h, w: h @ w)
+
+    def twice(clip):
+        x = dense(clip.mean((0, 1, 2)), jnp.ones((3, 3)))
+        return dense(jax.nn.relu(x), jnp.ones((3, 3)))
+
+    clip = jnp.ones(SMALL)
+    jaxattr.lrp(twice)(clip, 0)
+    for method in (jaxattr.deep_taylor, lambda f: jaxattr.lrp(f, lambda p: "flat")):
+        with pytest.raises(ValueError, match=r"`rules` cannot choose.*more than once"):
+            method(twice)(clip, 0)
+    with pytest.raises(ValueError, match="div by what"):
+        jaxattr.lrp(lambda x: 3 / (x.mean((0, 1, 2)) ** 2 + 1))(clip, 0)
+    with pytest.raises(ValueError, match="`epsilon` must be at least 0"):
+        jaxattr.lrp(small, epsilon=-1.0)
+    with pytest.raises(ValueError, match="`rules`"):
+        jaxattr.lrp(small, Epsilon)
+
+
+def test_settings_may_be_any_numbers_and_nothing_compiles_twice():
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SMALL))
+    want = jaxattr.lrp(small, Epsilon(0.25))(clip, 1).values
+    for epsilon in (np.float32(0.25), jnp.float32(0.25)):
+        np.testing.assert_array_equal(
+            jaxattr.lrp(small, Epsilon(epsilon))(clip, 1).values, want
+        )
+    calls = []
+
+    def counting(clip):
+        calls.append(1)
+        return small(clip)
+
+    for _ in range(2):
+        jaxattr.deep_taylor(counting)(clip, 1)
+    assert len(calls) == 1

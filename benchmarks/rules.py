@@ -1,0 +1,90 @@
+"""What does a backward rule cost, in tracing and in running, over the plain gradient?
+
+R(2+1)D-18, 16x112x112, float32, one clip, one process: every rule method beside
+saliency, in time to trace, in time to run (interleaved, medians) and in compiled
+temporary memory.
+"""
+
+import argparse
+import statistics
+import time
+
+import _timing
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxattr
+import jaxattr_models as models
+
+METHODS = {
+    "saliency": {},
+    "guided_backprop": {},
+    "deconvnet": {},
+    "grad_cam": {},
+    "excitation_backprop": {},
+    "lrp": {},
+    "lrp, gamma": {"rules": "gamma"},
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="8x32x32")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", help="JSON file to write")
+    args = parser.parse_args(arguments)
+    shape = (8, 32, 32, 3) if args.quick else (16, 112, 112, 3)
+    network = models.r2plus1d_18()
+    clip = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    record = {"machine": _timing.machine(), "clip": shape, "rounds": args.rounds}
+    print(record["machine"], flush=True)
+    explains = {
+        name: getattr(jaxattr, name.partition(",")[0])(network, **settings)
+        for name, settings in METHODS.items()
+    }
+    record["trace"] = _trace_seconds(explains, clip, args.rounds)
+    compiled = {
+        name: jax.jit(_call).lower(explain, clip).compile()
+        for name, explain in explains.items()
+    }
+    record["temporary_bytes"] = {
+        name: program.memory_analysis().temp_size_in_bytes
+        for name, program in compiled.items()
+    }
+    runs = {
+        name: lambda program=program, name=name: program(explains[name], clip)
+        for name, program in compiled.items()
+    }
+    record["seconds"] = _timing.medians(_timing.interleaved(runs, args.rounds))
+    record["load after"] = _timing.machine()["load"]
+    _timing.write(args.out, record)
+    print("method                  trace s  ratio    run s  ratio   MB")
+    for name in METHODS:
+        row = (record[key][name] for key in ("trace", "seconds", "temporary_bytes"))
+        first = [record[key]["saliency"] for key in ("trace", "seconds")]
+        trace, run, size = row
+        print(
+            f"{name:22s} {trace:8.3f} {trace / first[0]:6.2f} {run:8.3f} "
+            f"{run / first[1]:6.2f} {size / 1e6:5.0f}"
+        )
+
+
+def _call(explain, clip):
+    return explain(clip, 0).values
+
+
+def _trace_seconds(explains, clip, rounds):
+    """Median seconds from Python to a program, the methods interleaved."""
+    seconds = {name: [] for name in explains}
+    for _ in range(rounds):
+        for name, explain in explains.items():
+            jax.clear_caches()
+            start = time.perf_counter()
+            jax.jit(_call).trace(explain, clip)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(rounds) for name, rounds in seconds.items()}
+
+
+if __name__ == "__main__":
+    main()
