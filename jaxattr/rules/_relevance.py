@@ -60,9 +60,9 @@ class Relevance:
             return None
         operation = functools.partial(_apply, self._network, eqn)
         which = active.index(True)
-        if sum(active) == 1 and id(values[which]) in self._gates:
-            if name in _OF_A_GATE:
-                return [self._gate(operation(*values))]
+        of_a_gate = sum(active) == 1 and id(values[which]) in self._gates
+        if of_a_gate and name in _OF_A_GATE:
+            return [self._gate(operation(*values))]
         if name in _REARRANGED and id(values[0]) in self._layers:
             value, layer = self._layers[id(values[0])]
             return [self._made(layer.moved(operation, value.shape))]
