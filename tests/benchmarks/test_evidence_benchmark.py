@@ -127,6 +127,7 @@ def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path, c
     assert len(seen) > before
 
 
+@pytest.mark.slow
 def test_the_oracle_tells_mask_methods_the_true_share(registered):
     areas = []
 

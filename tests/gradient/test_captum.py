@@ -88,6 +88,7 @@ def test_integrated_gradients_at_midpoints(pair, clip):
     np.testing.assert_allclose(got.residual, -delta.item(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_smooth_grad_without_noise_is_captum_s_noise_tunnel(pair, clip):
     theirs, ours = pair
     tunnel = attr.NoiseTunnel(attr.Saliency(theirs))

@@ -79,6 +79,7 @@ def test_constant_and_zero_explanations():
     assert np.isnan(got.relative)
 
 
+@pytest.mark.slow
 def test_one_compilation_chunk_vmap_and_jit():
     calls = []
 
