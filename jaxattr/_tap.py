@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import widen
+from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score, reader
 from jaxattr.program import Axis, Rule, Traced
 
@@ -54,7 +55,7 @@ def look(
       ValueError: no such layer, the nearest names shown; one that is not
         [T', H', W', C'].
     """
-    struct = shape_of(f, clip, layer)
+    struct = struct_of(f, layer)
     read = reader(f, clip, target, score)
 
     def scored(shift):
@@ -68,13 +69,13 @@ def look(
 
 def activation(f: Traced, clip: Any, layer: str) -> jax.Array:
     """The value of a layer, [T', H', W', C']; errors as those of `look`."""
-    shape_of(f, clip, layer)
+    struct_of(f, layer)
     return _volume(widen(f.tapped(clip)[1][layer]))
 
 
-def shape_of(f: Traced, clip: Any, layer: str) -> jax.ShapeDtypeStruct:
+def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
     """Shape and dtype of a layer as the program has it; errors as those of `look`."""
-    taps = jax.eval_shape(f.tapped, clip)[1]
+    taps = f.tap_axes()
     if layer not in taps:
         near = difflib.get_close_matches(layer, taps, n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -82,13 +83,13 @@ def shape_of(f: Traced, clip: Any, layer: str) -> jax.ShapeDtypeStruct:
             f"`layer` {layer!r} does not exist.{hint} There are: "
             f"{', '.join(taps) or 'none; name a value by checkpoint_name'}."
         )
-    shape = taps[layer].shape
-    if len(_kept(shape)) != 4:
+    struct, _ = taps[layer]
+    if len(_kept(struct.shape)) != 4:
         raise ValueError(
             f"`layer` {layer!r} must be [T, H, W, C] to be shown on a clip, got shape "
-            f"{shape}: it has no extent in space and time."
+            f"{struct.shape}: it has no extent in space and time."
         )
-    return taps[layer]
+    return struct
 
 
 def place(f: Traced, layer: str) -> tuple[Axis | None, ...]:
@@ -96,14 +97,19 @@ def place(f: Traced, layer: str) -> tuple[Axis | None, ...]:
 
     None for an axis on which there are none, or of which the program does not tell.
     """
-    shape, axes = f.tap_axes()[layer]
-    kept = [axes[i] for i in _kept(shape)]
+    struct, axes = f.tap_axes()[layer]
+    kept = [axes[i] for i in _kept(struct.shape)]
     if len(kept) != 4:
         return (None, None, None)
     return tuple(
         axis if axis is not None and axis.which == i else None
         for i, axis in enumerate(kept[:3])
     )
+
+
+def on_clip(f: Traced, clip: jax.Array, layer: str, cells: jax.Array) -> jax.Array:
+    """Shows cells of a layer [T', H', W'] where they lie on the clip, [T, H, W]."""
+    return to_clip(cells, clip.shape[:3], place(f, layer))
 
 
 def _volume(x):

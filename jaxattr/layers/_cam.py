@@ -8,9 +8,8 @@ import jax.numpy as jnp
 
 from jaxattr._explainer import explainer
 from jaxattr._heatmap import to_heatmap
-from jaxattr._resize import to_clip
 from jaxattr._score import Network
-from jaxattr._tap import chosen, look, place, shape_of
+from jaxattr._tap import chosen, look, on_clip, struct_of
 from jaxattr.layers._layer_map import LayerAttribution
 from jaxattr.program import Traced, fresh, infer
 
@@ -104,7 +103,7 @@ def _cam(f, clip, target, *, score, layer, resize, relu, scale):
     # After a mean the gradient is the weight over the number of cells, everywhere.
     cells = (seen.gradient.sum((0, 1, 2), keepdims=True) * seen.activation).sum(-1)
     cells = jnp.maximum(cells, 0) if relu else cells
-    values = to_clip(cells, clip.shape[:3], place(f, layer)) if resize else cells
+    values = on_clip(f, clip, layer, cells) if resize else cells
     if scale:
         values = to_heatmap(values, channels="mean")
     return LayerAttribution(values, cells)
@@ -112,7 +111,7 @@ def _cam(f, clip, target, *, score, layer, resize, relu, scale):
 
 def _require_linear_head(f: Traced, clip, layer):
     """Raises ValueError unless pooling and a linear layer follow."""
-    struct = shape_of(f, clip, layer)
+    struct = struct_of(f, layer)
     program = jax.make_jaxpr(lambda shift: f.tapped(clip, {layer: shift})[0])(struct)
     channels, other = struct.shape[-1], []
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from jaxattr._explainer import explainer
-from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score
-from jaxattr._tap import chosen, place
+from jaxattr._tap import chosen, on_clip
 from jaxattr.layers._grad_cam import grad_cam_of
 from jaxattr.layers._layer_map import Pool, check_pool
 from jaxattr.rules import RuleAttribution
@@ -54,6 +53,6 @@ def guided_grad_cam(
 
 def _guided_grad_cam(f, clip, target, *, score, layer, pool):
     cells = grad_cam_of(f, clip, target, score=score, layer=layer, pool=pool)
-    shown = to_clip(cells, clip.shape[:3], place(f, layer))
+    shown = on_clip(f, clip, layer, cells)
     guided = guided_gradient(f, clip, target, score=score)
     return RuleAttribution(guided * shown[..., None].astype(guided.dtype))

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._explainer import explainer
-from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score
-from jaxattr._tap import Layer, chosen, look, place
+from jaxattr._tap import Layer, chosen, look, on_clip
 
 Pool = Literal["global", "frame"]
 Weigh = Callable[..., jax.Array]
@@ -75,5 +74,5 @@ def _layer_map(f, clip, target, *, score, weigh, layer, resize, relu, weighing):
     seen: Layer = look(f, clip, target, score, layer)
     cells = weigh(seen, **dict(weighing))
     cells = jnp.maximum(cells, 0) if relu else cells
-    values = to_clip(cells, clip.shape[:3], place(f, layer)) if resize else cells
+    values = on_clip(f, clip, layer, cells) if resize else cells
     return LayerAttribution(values, cells)

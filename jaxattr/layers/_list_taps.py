@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxattr._score import Network
 from jaxattr._tap import place
 from jaxattr.program import trace
@@ -49,12 +47,10 @@ def list_taps(f: Network, clip: Any) -> tuple[Tap, ...]:
       ValueError: a name that was given twice; both places are shown.
     """
     network = trace(f, clip, modules=True)
-    values = jax.eval_shape(network.tapped, clip)[1]
     taps = []
-    for name in network.tap_axes():  # In order, which a pytree's keys are not.
+    for name, (value, _) in network.tap_axes().items():
         axes = place(network, name)
         stride = tuple(axis and axis.stride for axis in axes)
         offset = tuple(axis and axis.offset for axis in axes)
-        value = values[name]
         taps.append(Tap(name, value.shape, value.dtype.name, stride, offset))
     return tuple(taps)

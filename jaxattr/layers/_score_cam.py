@@ -11,7 +11,7 @@ from jaxattr._expectation import check_chunk, each
 from jaxattr._explainer import explainer
 from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score, bind
-from jaxattr._tap import activation, chosen, place
+from jaxattr._tap import activation, chosen, on_clip, place
 from jaxattr.layers._layer_map import LayerAttribution
 
 Weights = Literal["softmax", "score"]
@@ -95,5 +95,5 @@ def _score_cam(f, clip, target, *, score, layer, weights, chunk, resize, relu):
         per_channel = scores.astype(a.dtype) / span
         cells = a @ per_channel - (low * per_channel).sum()
     cells = jnp.maximum(cells, 0) if relu else cells
-    values = to_clip(cells, clip.shape[:3], axes) if resize else cells
+    values = on_clip(f, clip, layer, cells) if resize else cells
     return LayerAttribution(values, cells)

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 
 from jaxattr._explainer import explainer
 from jaxattr._heatmap import to_heatmap
-from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score
-from jaxattr._tap import place
+from jaxattr._tap import on_clip
 from jaxattr.layers._layer_cam import layer_cam_of
 from jaxattr.rules import RuleAttribution
 
@@ -51,14 +50,8 @@ def zoom_cam(
 
 
 def _zoom_cam(f, clip, target, *, score, layers):
-    maps = [
-        to_heatmap(
-            to_clip(
-                layer_cam_of(f, clip, target, score=score, layer=layer),
-                clip.shape[:3],
-                place(f, layer),
-            )
-        )
-        for layer in layers
-    ]
+    maps = []
+    for layer in layers:
+        cells = layer_cam_of(f, clip, target, score=score, layer=layer)
+        maps.append(to_heatmap(on_clip(f, clip, layer, cells)))
     return RuleAttribution(jnp.stack(maps).max(0))

@@ -4,7 +4,6 @@ A rule must tell a bias from a residual branch, a gate from a scale, and a ReLU 
 spelling from a maximum: by which operands depend on the clip, and which are uniform.
 """
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -193,5 +192,5 @@ def _derive(eqn, facts):
             if b.uniform is not None:
                 result = result._replace(scaled=(a.origin, b.uniform))
     elif name == "neg" and facts[0].uniform is not None:
-        result = result._replace(uniform=operator.neg(facts[0].uniform))
+        result = result._replace(uniform=-facts[0].uniform)
     return [result for _ in eqn.outvars]

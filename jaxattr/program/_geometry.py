@@ -9,6 +9,7 @@ convolution with a kernel of 3 and padding of 1 begin at the first pixel.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 from jax.extend.core import Jaxpr, Literal
 
 from jaxattr.program._facts import bodies, opened
@@ -42,8 +43,8 @@ Axes = tuple[Axis | None, ...]
 
 def tap_axes(
     jaxpr: Jaxpr, args: Sequence[Axes]
-) -> dict[str, tuple[tuple[int, ...], Axes]]:
-    """Shape and axes of every tap, in order of evaluation.
+) -> dict[str, tuple[jax.ShapeDtypeStruct, Axes]]:
+    """Shape, dtype and axes of every tap, in order of evaluation.
 
     Args:
       jaxpr: the program.
@@ -76,7 +77,9 @@ def _walk(jaxpr, args, taps):
         else:
             results = [_merged(eqn, var, axes) for var in eqn.outvars]
         if name == "name":
-            taps.at(eqn.params["name"], (eqn.outvars[0].aval.shape, results[0]))
+            aval = eqn.outvars[0].aval
+            struct = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+            taps.at(eqn.params["name"], (struct, results[0]))
         known.update(zip(eqn.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
@@ -264,8 +267,11 @@ def _scan(eqn, axes, taps):
     results = _walk(body, [*axes[:last], *rows], inner)
     length = eqn.params["length"]
     stacked = {
-        key: ((length, *shape), (steps, *found))
-        for key, (shape, found) in inner.found.items()
+        key: (
+            jax.ShapeDtypeStruct((length, *struct.shape), struct.dtype),
+            (steps, *found),
+        )
+        for key, (struct, found) in inner.found.items()
     }
     taps.leave(stacked, body)
     count = last - first

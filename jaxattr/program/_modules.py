@@ -43,13 +43,11 @@ def _linen(call, args, kwargs, context):
 def _nnx(f, nnx):
     leaves = jax.tree.leaves(f, is_leaf=lambda node: isinstance(node, nnx.Module))
     roots = [leaf for leaf in leaves if isinstance(leaf, nnx.Module)]
-    paths, classes = {}, {}
-    for root in roots:
-        for path, module in nnx.iter_modules(root):
-            paths[id(module)] = ".".join(map(str, path))
-            if callable(module):
-                classes[type(module)] = type(module).__dict__.get("__call__")
-    with _LOCK:
+    modules = [pair for root in roots for pair in nnx.iter_modules(root)]
+    paths = {id(module): ".".join(map(str, path)) for path, module in modules}
+    with _LOCK:  # From the first look: another thread's wrapper is not the class's own.
+        kinds = {type(module) for _, module in modules if callable(module)}
+        classes = {cls: vars(cls).get("__call__") for cls in kinds}
         running: set[int] = set()  # A method may call that of its base class.
         wrapped = {cls: _wrapped(cls.__call__, paths, running) for cls in classes}
         try:

@@ -92,8 +92,8 @@ class Traced:
         facts = [fresh(active) for active in self._active]
         infer(self.jaxpr, facts, see)
 
-    def tap_axes(self) -> dict[str, tuple[tuple[int, ...], Axes]]:
-        """The shape of every tap, and for each axis where on the clip it lies.
+    def tap_axes(self) -> dict[str, tuple[jax.ShapeDtypeStruct, Axes]]:
+        """The shape and dtype of every tap, and where on the clip each axis lies.
 
         Leaves of the clip of four axes are taken as [T, H, W, C].
         """

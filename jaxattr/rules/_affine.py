@@ -89,13 +89,12 @@ def joined(a: Affine, b: Affine) -> Affine:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _affine(operations, rule, xs, weights, scale, shift):
-    return scale * _sum(operations, xs, weights) + shift
+    return _value(operations, xs, weights, scale, shift)
 
 
-def _forward(operations, rule, xs, weights, scale, shift):
+def _forward(operations, rule, *given):
     # Not `_affine` itself: this is differentiated where an explanation is.
-    value = scale * _sum(operations, xs, weights) + shift
-    return value, (xs, weights, scale, shift)
+    return _value(operations, *given), given
 
 
 def _backward(operations, rule, given, r):
@@ -106,6 +105,10 @@ def _backward(operations, rule, given, r):
 
 
 _affine.defvjp(_forward, _backward)
+
+
+def _value(operations, xs, weights, scale, shift):
+    return scale * _sum(operations, xs, weights) + shift
 
 
 def _sum(operations, xs, weights):
@@ -136,7 +139,7 @@ def _by_contributions(operations, rule, xs, weights, scale, shift, r):
 
 
 def _epsilon(operations, rule, xs, weights, scale, shift, r):
-    z = scale * _sum(operations, xs, weights) + shift
+    z = _value(operations, xs, weights, scale, shift)
     u = scale * divided(r, stabilised(z, rule.epsilon))
     return _times(xs, _pull(operations, xs, weights, u))
 

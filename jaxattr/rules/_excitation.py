@@ -7,16 +7,7 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from jaxattr.program import Rule, Traced
-
-_SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
-PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
-_OPERATIONS = {
-    "add": jnp.add,
-    "add_any": jnp.add,
-    "sub": jnp.subtract,
-    "mul": jnp.multiply,
-    "div": jnp.divide,
-}
+from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
 
 
 def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
@@ -38,11 +29,11 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
     def rule(eqn, values, facts):
         active = [fact.active for fact in facts]
         name = eqn.primitive.name
-        if name in _SUMS and all(active):
-            return [_summed(_operation(network, eqn), *values)]
+        if name in SUMS and all(active):
+            return [_summed(operation_of(network, eqn), *values)]
         if name in PRODUCTS and sum(active) == 1:
             which = active.index(True)
-            operation = _operation(network, eqn, turned=which == 1)
+            operation = operation_of(network, eqn, turned=which == 1)
             sign = -1 if eqn is inhibit else 1
             return [_weighed(operation, sign, values[which], values[1 - which])]
         if name in ("add", "add_any") and all(active):
@@ -53,33 +44,10 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
             return network.apply(eqn, inert)
         commutes = name in ("add", "add_any", "mul") and sum(active) == 1
         if commutes or (name in ("sub", "div") and active == [True, False]):
-            return [_passed(name, active.index(True), *values)]
+            return [passed(name, active.index(True), *values)]
         return None
 
     return rule
-
-
-def products(network: Traced) -> list[JaxprEqn]:
-    """All products with weights, in order; the last is the prediction layer.
-
-    A jitted function that is called twice holds its equations twice.
-    """
-    found = []
-
-    def see(eqn, facts):
-        if eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1:
-            found.append(eqn)
-
-    network.survey(see)
-    return found
-
-
-def _operation(network, eqn, turned=False):
-    def operation(*values):
-        values = values[::-1] if turned else values
-        return network.apply(eqn, values)[0]
-
-    return operation
 
 
 def _divided(p, total):
@@ -128,31 +96,7 @@ def _shared(a, b):
 def _shared_backward(given, p):
     a, b = (jnp.maximum(branch, 0) for branch in given)
     share = _divided(p, a + b)
-    return _fitted(a * share, a), _fitted(b * share, b)
+    return fitted(a * share, a), fitted(b * share, b)
 
 
 _shared.defvjp(lambda a, b: (a + b, (a, b)), _shared_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _passed(name, which, a, b):
-    return _OPERATIONS[name](a, b)
-
-
-def _passed_backward(name, which, given, p):
-    fitted = [jnp.zeros_like(value) for value in given]
-    fitted[which] = _fitted(p, given[which])
-    return tuple(fitted)
-
-
-_passed.defvjp(
-    lambda name, which, a, b: (_OPERATIONS[name](a, b), (a, b)), _passed_backward
-)
-
-
-def _fitted(p, like):
-    """Sums over the axes along which a value was broadcast."""
-    shape = jnp.shape(like)
-    axes = [i for i, n in enumerate(shape) if n == 1 and p.shape[i] != 1]
-    p = p.sum(axes, keepdims=True) if len(shape) == p.ndim else p.sum()
-    return p.reshape(shape)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._explainer import explainer
-from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score
-from jaxattr._tap import chosen, look, place
-from jaxattr.rules._excitation import excitation, products
+from jaxattr._tap import chosen, look, on_clip
+from jaxattr.rules._excitation import excitation
+from jaxattr.rules._operations import products
 
 
 class ExcitationMap(NamedTuple):
@@ -98,7 +98,7 @@ def _excitation_backprop(f, clip, target, *, score, layer, contrastive, resize):
         p = p - other.gradient
     cells = p.sum(-1)
     cells = jnp.maximum(cells, 0) if contrastive else cells
-    values = to_clip(cells, clip.shape[:3], place(f, layer)) if resize else cells
+    values = on_clip(f, clip, layer, cells) if resize else cells
     a = seen.activation
     everything = jnp.abs(a).sum()
     negative = jnp.where(everything > 0, jnp.maximum(-a, 0).sum() / everything, 0)

@@ -9,8 +9,8 @@ import jax
 from jaxattr._clip import total, widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, bind
-from jaxattr.rules._excitation import products
 from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule
+from jaxattr.rules._operations import products
 from jaxattr.rules._relevance import Relevance
 
 
@@ -101,11 +101,14 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
             "`jit` off it."
         )
 
-    def choose(index, eqn):
+    place = {id(eqn): i for i, eqn in enumerate(found)}
+
+    def choose(eqn):
         if not by_layer:
             return _resolved(rules)
         scope = str(eqn.source_info.name_stack)
-        return _resolved(rules(Product(index, len(found), eqn.primitive.name, scope)))
+        product = Product(place[id(eqn)], len(found), eqn.primitive.name, scope)
+        return _resolved(rules(product))
 
     rule = Relevance(f, choose, epsilon)
     s = bind(f.under(rule), clip, target, score)

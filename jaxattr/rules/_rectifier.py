@@ -31,10 +31,9 @@ class Rectifier(NamedTuple):
     top: float = math.inf
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        zero = jnp.zeros((), x.dtype)
         y = lax.max(x, jnp.zeros_like(x))
         if self.slope:
-            y = jnp.where(x >= zero, x, jnp.asarray(self.slope, x.dtype) * x)
+            y = jnp.where(x >= 0, x, jnp.asarray(self.slope, x.dtype) * x)
         return y if self.top == math.inf else jnp.minimum(y, self.top)
 
     def derivative(self, x: jax.Array) -> jax.Array:
@@ -155,9 +154,9 @@ def _mul(facts):
 
 def _clamp(facts):
     low, _, high = facts
-    if low.uniform != 0 or (high.uniform is None and high.active):
+    if low.uniform != 0 or high.uniform is None:
         return None
-    return None if high.uniform is None else Rectifier(1, top=high.uniform)
+    return Rectifier(1, top=high.uniform)
 
 
 _MATCH = {"clamp": _clamp, "max": _max, "select_n": _select, "mul": _mul}

@@ -11,10 +11,9 @@ from jax.extend.core import JaxprEqn
 from jaxattr.program import Fact, Traced, bodies
 from jaxattr.rules._affine import Affine, joined
 from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
+from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
 from jaxattr.rules._rectifier import rectifier
 
-PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
-_SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
 # Element by element: what comes out is what went in, as far as relevance goes.
 _ACTIVATIONS = frozenset(
     ("tanh", "erf", "expm1", "log1p", "integer_pow", "square", "abs", "neg")
@@ -22,23 +21,20 @@ _ACTIVATIONS = frozenset(
 # A layer behind these is the same layer.
 _REARRANGED = frozenset(("reshape", "squeeze", "transpose", "copy", "name"))
 # What moves numbers about, or takes the largest: the plain derivative is right.
-_STRUCTURE = frozenset(
-    (
-        *("reshape", "transpose", "broadcast_in_dim", "squeeze", "slice", "pad"),
-        *("dynamic_slice", "concatenate", "gather", "rev", "split", "select_n"),
-        *("reduce_max", "reduce_window_max", "convert_element_type", "copy", "name"),
-        *("gt", "ge", "lt", "le", "eq", "ne", "argmax", "stop_gradient"),
-    )
-)
+_STRUCTURE = _REARRANGED | {
+    *("broadcast_in_dim", "slice", "pad", "dynamic_slice", "concatenate", "gather"),
+    *("rev", "split", "select_n", "reduce_max", "reduce_window_max", "argmax"),
+    *("convert_element_type", "gt", "ge", "lt", "le", "eq", "ne", "stop_gradient"),
+}
 _GATES = frozenset(("logistic",))
 # What comes of a gate and a constant, as in 1 - z, is a gate too.
 _OF_A_GATE = _REARRANGED | {
-    *("broadcast_in_dim", "convert_element_type", "slice", "squeeze", "neg"),
+    *("broadcast_in_dim", "convert_element_type", "slice", "neg"),
     *("add", "sub", "mul", "div", "reduce_sum"),
 }
 _SIGNED = {"add": 1, "add_any": 1, "sub": -1}
 
-Choose = Callable[[int, JaxprEqn], LayerRule]  # Which product -> its rule.
+Choose = Callable[[JaxprEqn], LayerRule]  # A product -> its rule.
 
 
 class Relevance:
@@ -48,7 +44,6 @@ class Relevance:
         self._network, self._choose, self._epsilon = network, choose, epsilon
         self._layers: dict[int, tuple[Any, Affine]] = {}
         self._gates: dict[int, Any] = {}
-        self._places: dict[tuple[int, ...], int] = {}
 
     def __call__(
         self, eqn: JaxprEqn, values: list[Any], facts: list[Fact]
@@ -58,7 +53,7 @@ class Relevance:
         name = eqn.primitive.name
         if not any(active):
             return None
-        operation = functools.partial(_apply, self._network, eqn)
+        operation = operation_of(self._network, eqn)
         which = active.index(True)
         of_a_gate = sum(active) == 1 and id(values[which]) in self._gates
         if of_a_gate and name in _OF_A_GATE:
@@ -67,14 +62,14 @@ class Relevance:
             value, layer = self._layers[id(values[0])]
             return [self._made(layer.moved(operation, value.shape))]
         if name in PRODUCTS and sum(active) == 1:
-            return [self._product(eqn, values, active.index(True))]
+            return [self._product(eqn, values, which)]
         if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
             return self._with_constant(eqn, values, which)
         if name in _SIGNED:
             return [self._joined(name, *values)]
         if name == "mul":
             return [self._gated(*values)]
-        if name in _SUMS:
+        if name in SUMS:
             return [_shared_out(operation, self._epsilon, *values)]
         if name in _GATES:
             return [self._gate(operation(*values))]
@@ -97,10 +92,8 @@ class Relevance:
         return value
 
     def _product(self, eqn, values, which):
-        """A new layer; how many there are before it says its rule."""
-        operation = functools.partial(_product, self._network, eqn, which == 1)
-        # A body may be traced more than once: an equation has one place.
-        place = self._places.setdefault(id(eqn), len(self._places))
+        """A new layer."""
+        operation = operation_of(self._network, eqn, turned=which == 1)
         dtype = eqn.outvars[0].aval.dtype
         layer = Affine(
             (operation,),
@@ -108,7 +101,7 @@ class Relevance:
             (values[1 - which],),
             jnp.ones((), dtype),
             jnp.zeros((), dtype),
-            self._choose(place, eqn),
+            self._choose(eqn),
             joins=eqn.primitive.name == "dot_general",
         )
         return self._made(layer)
@@ -118,6 +111,9 @@ class Relevance:
         self._layers[id(value)] = value, layer
         return value
 
+    def _layer_of(self, value):
+        return self._layers.get(id(value), (None, None))[1]
+
     def _with_constant(self, eqn, values, which):
         """A bias, a scale, a normalisation: of a layer a part, else passed on."""
         name, value, constant = eqn.primitive.name, values[which], values[1 - which]
@@ -126,12 +122,12 @@ class Relevance:
                 "`f` has an operation without a rule for relevance: div by what "
                 "depends on the clip. Gradient methods take any network."
             )
-        layer = self._layers.get(id(value), (None, None))[1]
+        layer = self._layer_of(value)
         if value.shape != eqn.outvars[0].aval.shape:
             layer = None  # The constant makes more of it.
         sign = _SIGNED.get(name)
         if layer is None and sign is None:
-            return [_passed(name == "div", value, constant)]
+            return [passed(name, which, *values)]
         if layer is None:
             kept, moved = (sign, 1) if which == 1 else (1, sign)
             return [_biased(kept, self._epsilon, value, moved * constant)]
@@ -146,7 +142,7 @@ class Relevance:
 
     def _joined(self, name, a, b):
         """Two branches: one layer if both are recurrent products, else shares."""
-        layers = [self._layers.get(id(v), (None, None))[1] for v in (a, b)]
+        layers = [self._layer_of(value) for value in (a, b)]
         together = name != "sub" and None not in layers and a.shape == b.shape
         if (
             together
@@ -161,22 +157,6 @@ class Relevance:
         gates = [id(value) in self._gates for value in (a, b)]
         to_a = 0.5 if gates[0] == gates[1] else float(gates[1])
         return _multiplied(to_a, a, b)
-
-
-def _apply(network, eqn, *values):
-    return network.apply(eqn, values)[0]
-
-
-def _product(network, eqn, turned, x, weights):
-    values = (weights, x) if turned else (x, weights)
-    return network.apply(eqn, values)[0]
-
-
-def _fitted(r, like):
-    """Sums over the axes along which a value was broadcast."""
-    shape = jnp.shape(like)
-    axes = [i for i, n in enumerate(shape) if n == 1 and r.shape[i] != 1]
-    return r.sum(axes, keepdims=True).reshape(shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -200,7 +180,7 @@ def _shared(sign, epsilon, a, b):
 def _shared_backward(sign, epsilon, given, r):
     a, b = given
     u = divided(r, stabilised(a + sign * b, epsilon))
-    return _fitted(a * u, a), _fitted(sign * b * u, b)
+    return fitted(a * u, a), fitted(sign * b * u, b)
 
 
 _shared.defvjp(lambda sign, epsilon, a, b: (a + sign * b, (a, b)), _shared_backward)
@@ -214,21 +194,10 @@ def _biased(sign, epsilon, x, constant):
 def _biased_backward(sign, epsilon, given, r):
     x, constant = given
     u = divided(r, stabilised(sign * x + constant, epsilon))
-    return _fitted(sign * x * u, x), jnp.zeros_like(constant)
+    return fitted(sign * x * u, x), jnp.zeros_like(constant)
 
 
 _biased.defvjp(lambda sign, epsilon, x, c: (sign * x + c, (x, c)), _biased_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _passed(divides, x, constant):
-    return x / constant if divides else x * constant
-
-
-_passed.defvjp(
-    lambda divides, x, c: (x / c if divides else x * c, (x, c)),
-    lambda divides, given, r: (_fitted(r, given[0]), jnp.zeros_like(given[1])),
-)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -239,8 +208,8 @@ def _multiplied(to_a, a, b):
 _multiplied.defvjp(
     lambda to_a, a, b: (a * b, (a, b)),
     lambda to_a, given, r: (
-        _fitted(to_a * r, given[0]),
-        _fitted((1 - to_a) * r, given[1]),
+        fitted(to_a * r, given[0]),
+        fitted((1 - to_a) * r, given[1]),
     ),
 )
 

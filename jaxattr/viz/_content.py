@@ -95,9 +95,8 @@ def gather(
     for name, result in results.items():
         parts = fields(result)
         values = _values(name, parts, rgb, warnings)
-        kind = _drawing.voxels
-        if "masks" in parts or "cells" in parts:
-            kind = _drawing.masks if "masks" in parts else _drawing.cells
+        drawings = {"masks": _drawing.masks, "cells": _drawing.cells}
+        kind = next((drawings[k] for k in drawings if k in parts), _drawing.voxels)
         drawn_with[name] = dict(heatmaps.get(name, kind(values.shape)))
         drawn[name] = _heat(values, drawn_with[name])
         if parts.get("masks") is not None and parts.get("areas") is not None:

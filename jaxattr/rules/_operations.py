@@ -1,0 +1,72 @@
+"""What rules of every kind need: operations as functions, and values passed on."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
+
+from jaxattr.program import Traced
+
+PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
+SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
+_OPERATIONS = {
+    "add": jnp.add,
+    "add_any": jnp.add,
+    "sub": jnp.subtract,
+    "mul": jnp.multiply,
+    "div": jnp.divide,
+}
+
+
+def products(network: Traced) -> list[JaxprEqn]:
+    """All products with weights, in order; the last is the prediction layer.
+
+    A jitted function that is called twice holds its equations twice.
+    """
+    found = []
+
+    def see(eqn, facts):
+        if eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1:
+            found.append(eqn)
+
+    network.survey(see)
+    return found
+
+
+def operation_of(
+    network: Traced, eqn: JaxprEqn, *, turned: bool = False
+) -> Callable[..., jax.Array]:
+    """An equation as a function of its operands, or of these in the other order."""
+
+    def operation(*values):
+        return network.apply(eqn, values[::-1] if turned else values)[0]
+
+    return operation
+
+
+def fitted(r: jax.Array, like: jax.Array) -> jax.Array:
+    """Sums a cotangent over the axes along which its value was broadcast."""
+    shape = jnp.shape(like)
+    if len(shape) != r.ndim:
+        return r.sum().reshape(shape)
+    axes = [i for i, n in enumerate(shape) if n == 1 and r.shape[i] != 1]
+    return r.sum(axes, keepdims=True)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def passed(name: str, which: int, a: jax.Array, b: jax.Array) -> jax.Array:
+    """An operation with a constant that hands its cotangent on to operand `which`."""
+    return _OPERATIONS[name](a, b)
+
+
+def _passed_backward(name, which, given, r):
+    cotangents = [jnp.zeros_like(value) for value in given]
+    cotangents[which] = fitted(r, given[which])
+    return tuple(cotangents)
+
+
+passed.defvjp(
+    lambda name, which, a, b: (_OPERATIONS[name](a, b), (a, b)), _passed_backward
+)
