@@ -5,6 +5,12 @@ from jaxattr._control import control
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
 from jaxattr._warnings import ExplanationWarning
+from jaxattr.attention import (
+    attention_rollout,
+    gradient_rollout,
+    knock_out,
+    transformer_attribution,
+)
 from jaxattr.gradient import (
     blur_integrated_gradients,
     expected_gradients,
@@ -40,6 +46,7 @@ from jaxattr.rules import (
 __all__ = [
     "ExplanationWarning",
     "Score",
+    "attention_rollout",
     "blur_integrated_gradients",
     "cam",
     "control",
@@ -52,11 +59,13 @@ __all__ = [
     "fold_convs",
     "grad_cam",
     "grad_cam_pp",
+    "gradient_rollout",
     "guided_backprop",
     "guided_grad_cam",
     "hires_cam",
     "input_x_gradient",
     "integrated_gradients",
+    "knock_out",
     "layer_cam",
     "list_taps",
     "lrp",
@@ -69,6 +78,7 @@ __all__ = [
     "smooth_grad",
     "step",
     "to_heatmap",
+    "transformer_attribution",
     "viz",
     "xgrad_cam",
     "zoom_cam",

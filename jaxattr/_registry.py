@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jaxattr import gradient, layers, perturbation, rules
+from jaxattr import attention, gradient, layers, perturbation, rules
 from jaxattr._drawing import cells, masks, voxels
 
 
@@ -14,7 +14,7 @@ class Method(NamedTuple):
     Attributes:
       name: its public name in `jaxattr`.
       transform: `transform(f, **settings) -> explain`.
-      family: "gradient", "layers", "rules" or "perturbation".
+      family: "gradient", "layers", "rules", "attention" or "perturbation".
       random: whether `explain` needs a key.
       gradients: settings -> gradient evaluations per clip, for estimates of time.
       heatmap: shape [T, H, W, ...] of its values -> settings of `to_heatmap`.
@@ -50,6 +50,11 @@ def _layers(name, gradients=1):
 
 def _rules(name, heatmap=voxels):
     return Method(name, getattr(rules, name), "rules", False, lambda s: 1, heatmap)
+
+
+def _attention(name):
+    transform = getattr(attention, name)
+    return Method(name, transform, "attention", False, lambda s: 1, cells)
 
 
 def _extremal(name):
@@ -100,6 +105,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _rules("excitation_backprop", cells),
             _rules("lrp"),
             _rules("deep_taylor"),
+            _attention("attention_rollout"),
+            _attention("gradient_rollout"),
+            _attention("transformer_attribution"),
             _extremal("extremal_perturbation"),
             _extremal("step"),
         )

@@ -1,6 +1,7 @@
 """The value of one layer: which, of what shape, and the gradient with respect to it."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -77,12 +78,7 @@ def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
     """Shape and dtype of a layer as the program has it; errors as those of `look`."""
     taps = f.tap_axes()
     if layer not in taps:
-        near = difflib.get_close_matches(layer, taps, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ValueError(
-            f"`layer` {layer!r} does not exist.{hint} There are: "
-            f"{', '.join(taps) or 'none; name a value by checkpoint_name'}."
-        )
+        raise unknown("layer", layer, taps)
     struct, _ = taps[layer]
     if len(_kept(struct.shape)) != 4:
         raise ValueError(
@@ -90,6 +86,17 @@ def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
             f"{struct.shape}: it has no extent in space and time."
         )
     return struct
+
+
+def unknown(argument: str, name: str, taps: Iterable[str]) -> ValueError:
+    """The error for a tap that does not exist, with the nearest names and all."""
+    taps = list(taps)
+    near = difflib.get_close_matches(name, taps, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return ValueError(
+        f"`{argument}` {name!r} does not exist.{hint} There are: "
+        f"{', '.join(taps) or 'none; name a value by checkpoint_name'}."
+    )
 
 
 def place(f: Traced, layer: str) -> tuple[Axis | None, ...]:

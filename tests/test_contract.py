@@ -28,6 +28,11 @@ SETTINGS = {
         if "layer" in inspect.signature(method.transform).parameters
     },
 }
+SETTINGS |= {
+    name: {"tokens": networks.TOKENS}
+    for name, method in METHODS.items()
+    if method.family == "attention"
+}
 KEY = jax.random.key(0)
 # These differ from the method beside them by a formula or a setting, which has tests of
 # its own; their other rows are slow.
@@ -40,6 +45,7 @@ TWINS = {
     "layer_cam": "grad_cam",
     "deconvnet": "guided_backprop",
     "deep_taylor": "lrp",
+    "gradient_rollout": "transformer_attribution",
 }
 # What a network is made of is the same to all methods, so few see every kind.
 SEE_ALL = ("saliency", "smooth_grad", "grad_cam", "lrp")
@@ -64,6 +70,12 @@ every_short_method = pytest.mark.parametrize(
 
 def explain_of(name, f, **more):
     return METHODS[name].transform(f, **{**SETTINGS.get(name, {}), **more})
+
+
+def make(name, kind="nnx", seed=0, dtype=jnp.float64):
+    """A network of what the method needs."""
+    attention = METHODS[name].family == "attention"
+    return networks.make(kind, seed, dtype, attention)
 
 
 def takes(name, setting):
@@ -108,7 +120,7 @@ KINDS = {
     ],
 )
 def test_values_are_raw_wide_and_the_same_under_jit(name, kind, dtype):
-    f, clip = networks.make(kind, dtype=dtype), networks.clip(dtype=dtype)
+    f, clip = make(name, kind, dtype=dtype), networks.clip(dtype=dtype)
     explain = explain_of(name, f)
     target = int(f(clip).argmax())  # Something speaks for it in every layer.
     direct = explain(clip, target, key=KEY)
@@ -123,7 +135,7 @@ def test_values_are_raw_wide_and_the_same_under_jit(name, kind, dtype):
 
 @every_method
 def test_vmap_equals_loop(name):
-    f = networks.make("nnx")
+    f = make(name)
     explain = explain_of(name, f)
     clips = jnp.stack([networks.clip(i) for i in range(3)])
     targets = jnp.array([0, 4, 2])
@@ -138,7 +150,7 @@ def test_vmap_equals_loop(name):
     "name", [name for name in METHODS if takes(name, "chunk") and name not in TWINS]
 )
 def test_chunk_changes_nothing(name):
-    f, clip = networks.make("nnx"), networks.clip()
+    f, clip = make(name), networks.clip()
     whole = explain_of(name, f, chunk=None)(clip, 1, key=KEY)
     for chunk in (2, 3, 100) if name == "integrated_gradients" else (3,):
         assert_close(
@@ -156,12 +168,12 @@ class Counting(networks.Dataclass):
         return super().__call__(x)
 
 
-jax.tree_util.register_dataclass(Counting, ["kernel", "head"], [])
+jax.tree_util.register_dataclass(Counting, ["kernel", "head"], ["attention"])
 
 
 @every_method
 def test_one_trace_serves_every_network_clip_target_and_key(name):
-    first, other = (Counting(**vars(networks.make("dataclass", i))) for i in (0, 1))
+    first, other = (Counting(**vars(make(name, "dataclass", i))) for i in (0, 1))
     Counting.calls = 0
     a = explain_of(name, first)(networks.clip(0), 2, key=KEY)
     assert Counting.calls == 1
@@ -176,7 +188,7 @@ def test_equal_structure_of_another_class_is_another_network():
         def __call__(self, x):
             return 2 * super().__call__(x)
 
-    jax.tree_util.register_dataclass(Doubled, ["kernel", "head"], [])
+    jax.tree_util.register_dataclass(Doubled, ["kernel", "head"], ["attention"])
     f = networks.make("dataclass")
     single, double = (
         METHODS["saliency"].transform(g)(networks.clip(), 1).values
@@ -203,7 +215,7 @@ def test_narrow_integers_name_classes_beyond_their_range_of_counts():
 
 @pytest.mark.parametrize("name", ["saliency", "smooth_grad"])
 def test_concrete_inputs_under_an_outer_trace(name):
-    f, clip = networks.make("nnx"), networks.clip()
+    f, clip = make(name), networks.clip()
     explain = explain_of(name, f)
     direct = explain(clip, 1, key=KEY).values
     keys = jax.jit(lambda k: explain(clip, 1, key=k).values)(KEY)
@@ -240,21 +252,21 @@ def test_equal_static_parts_of_other_types_are_other_networks():
 class Large(networks.Dataclass):
     """A network whose weights would show in the text of the program."""
 
-    def __init__(self, kernel, head, large):
-        super().__init__(kernel, head)
+    def __init__(self, kernel, head, large, attention=False):
+        super().__init__(kernel, head, attention)
         self.large = large
 
     def __call__(self, x):
         return super().__call__(x) + 1e-9 * self.large.sum()
 
 
-jax.tree_util.register_dataclass(Large, ["kernel", "head", "large"], [])
+jax.tree_util.register_dataclass(Large, ["kernel", "head", "large"], ["attention"])
 
 
 @every_method
 def test_no_large_constant_in_the_lowered_text(name):
     large = jnp.asarray(np.random.default_rng(3).normal(size=(300_000,)))
-    f = Large(**vars(networks.make("dataclass")), large=large)
+    f = Large(**vars(make(name, "dataclass")), large=large)
     explain, clip = explain_of(name, f), networks.clip()
     clips, targets, keys = clip[None], jnp.array([2]), KEY[None]
 
@@ -272,7 +284,7 @@ def test_no_large_constant_in_the_lowered_text(name):
 
 @every_method
 def test_a_bad_target_is_refused_or_gives_nan(name):
-    f, clip = networks.make("nnx"), networks.clip()
+    f, clip = make(name), networks.clip()
     explain = explain_of(name, f)
     for target in (networks.CLASSES, -1):
         with pytest.raises(ValueError, match=r"`target`.*0\.\.4"):
@@ -288,7 +300,7 @@ def test_a_bad_target_is_refused_or_gives_nan(name):
 
 @every_method
 def test_bad_clips_and_networks_are_named(name):
-    f, clip = networks.make("nnx"), networks.clip()
+    f, clip = make(name), networks.clip()
     explain = explain_of(name, f)
     with pytest.raises(TypeError, match=r"`clip`.*floating point.*uint8"):
         explain(np.zeros(networks.SHAPE, np.uint8), 0, key=KEY)
@@ -310,7 +322,7 @@ def test_bad_clips_and_networks_are_named(name):
 
 @every_short_method
 def test_a_nan_in_the_clip_propagates(name):
-    f = networks.make("nnx")
+    f = make(name)
     clip = networks.clip().at[2, 3, 4, 1].set(jnp.nan)
     explain = explain_of(name, f)
     values = jax.jit(lambda e, c: e(c, 1, key=KEY).values)(explain, clip)
@@ -319,7 +331,7 @@ def test_a_nan_in_the_clip_propagates(name):
 
 @every_short_method
 def test_a_bfloat16_network_gives_float32_values(name):
-    f = networks.make("nnx", dtype=jnp.bfloat16)
+    f = make(name, dtype=jnp.bfloat16)
     got = explain_of(name, f)(networks.clip(dtype=jnp.bfloat16), 1, key=KEY)
     assert got.values.dtype == jnp.float32
     assert np.isfinite(got.values).all()
@@ -333,6 +345,8 @@ def test_a_callable_score_takes_any_output_and_target(name):
     def f(x):  # One logit per frame, and a regression beside it.
         if METHODS[name].family in ("layers", "rules"):
             x = networks.cells(x)
+        if METHODS[name].family == "attention":
+            x = networks.attend(x).reshape(*networks.TOKENS, -1).repeat(2, 0)
         return {"frames": (x**2).mean((1, 2)), "speed": 1e-3 * jnp.tanh(x).mean()}
 
     def score(output, target):
@@ -342,13 +356,14 @@ def test_a_callable_score_takes_any_output_and_target(name):
     got = explain(networks.clip(), {"frame": 3}, key=KEY)
     frames = np.abs(got.values).reshape(networks.SHAPE[0], -1).sum(1)
     assert np.isfinite(frames).all()
-    if METHODS[name].family != "layers":  # Those weigh a channel for all frames.
+    # Layer methods weigh a channel for all frames, attention goes from all to all.
+    if METHODS[name].family not in ("layers", "attention"):
         assert frames.argmax() == 3
 
 
 @every_method
 def test_the_network_of_the_moment_is_explained(name):
-    f, clip = networks.make("nnx"), networks.clip()
+    f, clip = make(name), networks.clip()
     explain = explain_of(name, f)
     before = explain(clip, 1, key=KEY)
     f.head.kernel[...] = f.head.kernel[...] * -3

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from jaxattr._score import Network
 from jaxattr._tap import place
-from jaxattr.program import trace
+from jaxattr.program import trace, with_attention
 
 
 class Tap(NamedTuple):
@@ -31,9 +31,10 @@ def list_taps(f: Network, clip: Any) -> tuple[Tap, ...]:
 
     These are values that its author named by `jax.ad_checkpoint.checkpoint_name`, and
     what the Flax modules in it return, by their path ("layer4.0.conv1"; "path#0" and
-    "path#1" if a module is called twice). Not seen are NNX modules that a plain
-    function closes over or that a transformation makes anew, and whatever happens
-    inside a `cond`, a `while_loop` or a `custom_vjp`.
+    "path#1" if a module is called twice), and attention maps ("attention_map#0"), which
+    are for `knock_out`. Not seen are NNX modules that a plain function closes over or
+    that a transformation makes anew, and whatever happens inside a `cond`, a
+    `while_loop` or a `custom_vjp`.
 
     Args:
       f: network, one clip -> output.
@@ -46,7 +47,7 @@ def list_taps(f: Network, clip: Any) -> tuple[Tap, ...]:
     Raises:
       ValueError: a name that was given twice; both places are shown.
     """
-    network = trace(f, clip, modules=True)
+    network = with_attention(trace(f, clip, modules=True))
     taps = []
     for name, (value, _) in network.tap_axes().items():
         axes = place(network, name)

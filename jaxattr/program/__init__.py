@@ -1,6 +1,7 @@
 """Re-evaluating a traced program: the network as operations that rules can replace."""
 
-from jaxattr.program._facts import Fact, bodies, fresh, infer
+from jaxattr.program._attention import Map, is_attention, maps, with_attention
+from jaxattr.program._facts import Fact, Made, bodies, fresh, infer, outcome
 from jaxattr.program._fold_convs import fold_convs
 from jaxattr.program._geometry import Axis
 from jaxattr.program._interpreter import Rule, evaluate
@@ -10,6 +11,8 @@ __all__ = [
     "Axis",
     "Fact",
     "Join",
+    "Made",
+    "Map",
     "Rule",
     "Traced",
     "bodies",
@@ -17,6 +20,10 @@ __all__ = [
     "fold_convs",
     "fresh",
     "infer",
+    "is_attention",
+    "maps",
+    "outcome",
     "split",
     "trace",
+    "with_attention",
 ]

@@ -23,6 +23,10 @@ class Fact(NamedTuple):
       scaled: (origin, factor) if it is another value times a number.
       where: (origin, positive) if it is 1 or True where another value is positive, or
         where that is not, and 0 or False elsewhere. What zero counts as is left open.
+      of: origins of values of each of which it is a function, element by element.
+      contents: the origin of the value whose elements it has in another order or shape;
+        None stands for its own.
+      made: how it came of another value, on the way to a soft-max and beyond.
     """
 
     active: bool
@@ -30,6 +34,27 @@ class Fact(NamedTuple):
     uniform: float | None = None
     scaled: tuple[object, float] | None = None
     where: tuple[object, bool] | None = None
+    of: frozenset[object] = frozenset()
+    contents: object = None
+    made: "Made | None" = None
+
+
+class Made(NamedTuple):
+    """A step of a soft-max.
+
+    Attributes:
+      kind: "max", "shifted" (less its maximum), "exp", "sum" or "softmax".
+      origin: of the value that the maximum, the exponential or the soft-max is of; of
+        the exponential, in a sum.
+      axes: over which the sum or the soft-max goes; of what is shifted and of its
+        exponential, those along which the shift does not vary.
+      eqn: the division that makes a soft-max.
+    """
+
+    kind: str
+    origin: object
+    axes: tuple[int, ...] = ()
+    eqn: JaxprEqn | None = None
 
 
 def fresh(active: bool) -> Fact:
@@ -167,14 +192,23 @@ _BODIES = {
 _SAME = ("convert_element_type", "copy", "copy_p", "name", "sharding_constraint")
 _UNIFORM = ("broadcast_in_dim", "reshape", "squeeze", "transpose", "slice", "rev")
 _IS_POSITIVE = {"gt": True, "ge": True, "lt": False, "le": False}
+_MOVED = ("broadcast_in_dim", "reshape", "squeeze", "transpose")
+_STEPS = frozenset(
+    ("reduce_max", "reduce_sum", "exp", "max", "sub", "div", "stop_gradient", *_UNIFORM)
+)
+_ELEMENTWISE = frozenset(
+    {*("add", "sub", "mul", "div", "max", "min", "select_n", "clamp", "neg", "abs")}
+    | {*("exp", "exp2", "log", "log1p", "expm1", "tanh", "logistic", "erf", "erfc")}
+    | {*("sqrt", "rsqrt", "square", "integer_pow", "pow", "sign", "sin", "cos")}
+    | {*("gt", "ge", "lt", "le", "eq", "ne", "not", "and", "or")}
+)
 
 
 def _derive(eqn, facts):
     name = eqn.primitive.name
-    active = any(fact.active for fact in facts)
     if name in _SAME:
         return [facts[0]]
-    result = fresh(active)
+    result = fresh(any(fact.active for fact in facts))
     if name in _UNIFORM or name == "stop_gradient":
         result = result._replace(uniform=facts[0].uniform)
     elif name in _IS_POSITIVE:
@@ -193,4 +227,55 @@ def _derive(eqn, facts):
                 result = result._replace(scaled=(a.origin, b.uniform))
     elif name == "neg" and facts[0].uniform is not None:
         result = result._replace(uniform=-facts[0].uniform)
+    result = result._replace(of=_of(eqn, facts), made=_made(eqn, facts))
+    if name in _MOVED:
+        result = result._replace(contents=facts[0].contents or facts[0].origin)
     return [result for _ in eqn.outvars]
+
+
+def _of(eqn, facts):
+    """What a result is a function of, element by element."""
+    shape = getattr(eqn.outvars[0].aval, "shape", None)
+    active = [(a, f) for a, f in zip(eqn.invars, facts) if f.active]
+    if eqn.primitive.name not in _ELEMENTWISE or not active:
+        return frozenset()
+    if any(atom.aval.shape != shape for atom, _ in active):
+        return frozenset()
+    return frozenset.intersection(*(fact.of | {fact.origin} for _, fact in active))
+
+
+def _made(eqn, facts):
+    """How a result came about, if it is a step of a soft-max."""
+    name = eqn.primitive.name
+    if name not in _STEPS:
+        return None
+    first = facts[0]
+    made, kind = first.made, first.made and first.made.kind
+    if name == "reduce_max":
+        return Made("max", first.contents or first.origin)
+    if name == "reduce_sum":
+        return Made("sum", first.origin, eqn.params["axes"]) if kind == "exp" else None
+    if name == "exp":
+        axes = tuple(range(len(eqn.invars[0].aval.shape)))
+        shifted = kind == "shifted"
+        return made._replace(kind="exp") if shifted else Made("exp", first.origin, axes)
+    if name in ("max", "sub", "div"):
+        return _of_two(name, eqn, *facts)
+    keeps = ("softmax",) if name == "transpose" else ("max", "sum", "softmax")
+    return made if kind in keeps or kind == "max" else None
+
+
+def _of_two(name, eqn, a, b):
+    kinds = [fact.made and fact.made.kind for fact in (a, b)]
+    if name == "max":  # A maximum that does not fall below a number.
+        kept = a if b.uniform is not None else b
+        return kept.made if "max" in kinds else None
+    if name == "sub" and kinds[1] == "max":
+        shift = eqn.invars[1].aval.shape
+        axes = tuple(i for i, n in enumerate(shift) if n == 1)
+        same = b.made.origin is (a.contents or a.origin)
+        return Made("shifted", a.origin, axes) if same else None
+    if name == "div" and kinds == ["exp", "sum"] and b.made.origin is a.origin:
+        whole = set(b.made.axes) <= set(a.made.axes)
+        return Made("softmax", a.made.origin, b.made.axes, eqn) if whole else None
+    return None

@@ -11,6 +11,7 @@ from jaxattr.rules._lrp_rules import (
     Gamma,
     Squared,
 )
+from jaxattr.rules._replaced import Replaced, replaced
 
 __all__ = [
     "AlphaBeta",
@@ -21,6 +22,7 @@ __all__ = [
     "Gamma",
     "Product",
     "Relevances",
+    "Replaced",
     "RuleAttribution",
     "Squared",
     "deconvnet",
@@ -28,4 +30,5 @@ __all__ = [
     "excitation_backprop",
     "guided_backprop",
     "lrp",
+    "replaced",
 ]

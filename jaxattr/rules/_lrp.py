@@ -58,7 +58,9 @@ def lrp(
     part of the layer, found by what depends on the clip; the share of biases is
     dropped. ReLU and other activations pass relevance on; branches of a sum get their
     shares, a mean likewise; max-pool sends all to the largest; a product with a gate
-    (a sigmoid) sends all to the signal, any other half to each.
+    (a sigmoid) sends all to the signal, any other half to each. Through attention this
+    is AttnLRP: half to the map and half to the values, a soft-max by its own expansion
+    (which keeps no sum), and a layer norm with its deviation held fixed.
 
     Args:
       f: network, one clip [T, H, W, C] (or a pytree of arrays) -> logits [K], not
@@ -74,14 +76,15 @@ def lrp(
 
     Raises:
       ValueError: an unknown rule; from the call, an operation that has none (it is
-        named), such as the soft-max of attention.
+        named), such as a division by what depends on the clip.
 
     References:
       Bach et al., "On Pixel-wise Explanations", PLOS ONE 2015,
       https://doi.org/10.1371/journal.pone.0130140; rules: Montavon et al., "Layer-wise
       Relevance Propagation: An Overview", 2019; gates: Arras et al., WASSA 2017,
-      https://arxiv.org/abs/1706.07206. gamma is the form for inputs of any sign; with
-      inputs that are not negative and a positive z it is the textbook's.
+      https://arxiv.org/abs/1706.07206; attention: Achtibat et al., "AttnLRP", ICML
+      2024, https://arxiv.org/abs/2402.05602. gamma is the form for inputs of any sign;
+      with inputs that are not negative and a positive z it is the textbook's.
     """
     if isinstance(rules, (str, tuple, type)) or not callable(rules):
         rules = _resolved(rules)

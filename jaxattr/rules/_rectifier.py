@@ -50,8 +50,9 @@ def rectifier(eqn: JaxprEqn, facts: list[Fact]) -> Rectifier | None:
     """
     name = eqn.primitive.name
     if name == "custom_jvp_call":
-        return _own(eqn)
-    found = _MATCH[name](facts) if name in _MATCH else None
+        found = _own(eqn)
+    else:
+        found = _MATCH[name](facts) if name in _MATCH else None
     if found is None or not facts[found.operand].active:
         return None
     x = eqn.invars[found.operand].aval

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from jaxattr.program import Fact, Traced, bodies
+from jaxattr.program import Fact, Traced, bodies, outcome
 from jaxattr.rules._affine import Affine, joined
 from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
 from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
@@ -16,22 +16,30 @@ from jaxattr.rules._rectifier import rectifier
 
 # Element by element: what comes out is what went in, as far as relevance goes.
 _ACTIVATIONS = frozenset(
-    ("tanh", "erf", "expm1", "log1p", "integer_pow", "square", "abs", "neg")
+    {*("tanh", "erf", "erfc", "exp", "expm1", "log1p"), "integer_pow", "square"}
+    | {"abs", "neg"}
 )
 # A layer behind these is the same layer.
 _REARRANGED = frozenset(("reshape", "squeeze", "transpose", "copy", "name"))
 # What moves numbers about, or takes the largest: the plain derivative is right.
 _STRUCTURE = _REARRANGED | {
     *("broadcast_in_dim", "slice", "pad", "dynamic_slice", "concatenate", "gather"),
-    *("rev", "split", "select_n", "reduce_max", "reduce_window_max", "argmax"),
+    *("rev", "split", "select_n", "reduce_max", "reduce_window_max", "argmax", "max"),
+    *("min", "clamp"),
     *("convert_element_type", "gt", "ge", "lt", "le", "eq", "ne", "stop_gradient"),
 }
-_GATES = frozenset(("logistic",))
+# No relevance goes to a gate, nor to the deviation that a layer norm divides by.
+GATES = frozenset(("logistic", "sqrt", "rsqrt"))
 # What comes of a gate and a constant, as in 1 - z, is a gate too.
 _OF_A_GATE = _REARRANGED | {
     *("broadcast_in_dim", "convert_element_type", "slice", "neg"),
     *("add", "sub", "mul", "div", "reduce_sum"),
 }
+_DIVISION = (
+    "`f` has an operation without a rule for relevance: div by what depends on the "
+    "clip. A soft-max is known when it is that of `jax.nn`; gradient methods take any "
+    "network."
+)
 _SIGNED = {"add": 1, "add_any": 1, "sub": -1}
 
 Choose = Callable[[JaxprEqn], LayerRule]  # A product -> its rule.
@@ -44,6 +52,7 @@ class Relevance:
         self._network, self._choose, self._epsilon = network, choose, epsilon
         self._layers: dict[int, tuple[Any, Affine]] = {}
         self._gates: dict[int, Any] = {}
+        self._exponents: dict[object, Any] = {}
 
     def __call__(
         self, eqn: JaxprEqn, values: list[Any], facts: list[Fact]
@@ -63,15 +72,21 @@ class Relevance:
             return [self._made(layer.moved(operation, value.shape))]
         if name in PRODUCTS and sum(active) == 1:
             return [self._product(eqn, values, which)]
+        if name in PRODUCTS:
+            return [_bilinear(operation, self._epsilon, *values)]
         if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
             return self._with_constant(eqn, values, which)
+        if name in ("sub", "exp"):
+            self._exponents[facts[0].origin] = values[0]
         if name in _SIGNED:
             return [self._joined(name, *values)]
         if name == "mul":
-            return [self._gated(*values)]
+            return [self._gated(values, facts)]
+        if name == "div":
+            return [self._divided(eqn, values, facts)]
         if name in SUMS:
             return [_shared_out(operation, self._epsilon, *values)]
-        if name in _GATES:
+        if name in GATES:
             return [self._gate(operation(*values))]
         kind = rectifier(eqn, facts)
         if kind is not None:
@@ -80,9 +95,8 @@ class Relevance:
             return [_activated(operation, *values)]
         if name not in _STRUCTURE and not list(bodies(eqn)):
             raise ValueError(
-                f"`f` has an operation without a rule for relevance: {name}. Take "
-                "logits before a soft-max; gradient methods and excitation_backprop "
-                "take any network."
+                f"`f` has an operation without a rule for relevance: {name}. Gradient "
+                "methods and excitation_backprop take any network."
             )
         return None
 
@@ -118,10 +132,7 @@ class Relevance:
         """A bias, a scale, a normalisation: of a layer a part, else passed on."""
         name, value, constant = eqn.primitive.name, values[which], values[1 - which]
         if name == "div" and which == 1:
-            raise ValueError(
-                "`f` has an operation without a rule for relevance: div by what "
-                "depends on the clip. Gradient methods take any network."
-            )
+            raise ValueError(_DIVISION)
         layer = self._layer_of(value)
         if value.shape != eqn.outvars[0].aval.shape:
             layer = None  # The constant makes more of it.
@@ -152,11 +163,34 @@ class Relevance:
             return self._made(joined(*layers))
         return _shared(_SIGNED[name], self._epsilon, a, b)
 
-    def _gated(self, a, b):
-        """All to the signal, none to its gate; without a gate half to each."""
-        gates = [id(value) in self._gates for value in (a, b)]
-        to_a = 0.5 if gates[0] == gates[1] else float(gates[1])
-        return _multiplied(to_a, a, b)
+    def _gated(self, values, facts):
+        """All to the signal, none to its gate; without a gate half to each.
+
+        In `x * g(x)`, as in gelu, all goes to x: an activation in two operations.
+        """
+        gates = [id(value) in self._gates for value in values]
+        if gates[0] != gates[1]:
+            return _multiplied(float(gates[1]), *values)
+        (a, b), share = facts, 0.5
+        if _argument(a) in b.of:
+            share = 1.0
+        elif _argument(b) in a.of:
+            share = 0.0
+        return _multiplied(share, *values)
+
+    def _divided(self, eqn, values, facts):
+        """A soft-max; or by what is a gate, as in a layer norm."""
+        (fact,) = outcome(eqn, facts)
+        if fact.made is not None:
+            return _softmax(fact.made.axes, self._exponents[fact.made.origin])
+        if id(values[1]) in self._gates:
+            return _multiplied(1.0, values[0], 1 / values[1])
+        raise ValueError(_DIVISION)
+
+
+def _argument(fact):
+    """The value itself, or that of which it is a multiple."""
+    return fact.origin if fact.scaled is None else fact.scaled[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -170,6 +204,41 @@ def _shared_out_backward(operation, epsilon, x, r):
 
 
 _shared_out.defvjp(lambda op, epsilon, x: (op(x), x), _shared_out_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _bilinear(operation, epsilon, a, b):
+    return operation(a, b)
+
+
+def _bilinear_backward(operation, epsilon, given, r):
+    z, pull = jax.vjp(operation, *given)
+    to_a, to_b = pull(divided(r, stabilised(z, epsilon)) / 2)
+    return given[0] * to_a, given[1] * to_b
+
+
+_bilinear.defvjp(
+    lambda operation, epsilon, a, b: (operation(a, b), (a, b)), _bilinear_backward
+)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _softmax(axes, x):
+    return jax.nn.softmax(x, axes)
+
+
+def _softmax_forward(axes, x):
+    y = jax.nn.softmax(x, axes)
+    return y, (x, y)
+
+
+def _softmax_backward(axes, given, r):
+    x, y = given
+    x = jnp.where(jnp.isfinite(x), x, 0)  # What is masked by -inf gets nothing.
+    return (x * (r - y * r.sum(axes, keepdims=True)),)
+
+
+_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -1,0 +1,91 @@
+"""The network with connections of one attention map cut."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxattr._score import Network
+from jaxattr._tap import unknown
+from jaxattr.program import is_attention, trace, with_attention
+
+
+def knock_out(
+    f: Network, tap: str, edges: Any, *, renormalise: bool = True
+) -> Callable[[Any], Any]:
+    """Returns the network in which no information flows along some attention edges.
+
+    The score of the clip before and after says what the edges carried; any method
+    explains the network that is left, as it explains any other.
+
+    Args:
+      f: network, one clip -> output, with attention spelled out.
+      tap: name of an attention map, such as "attention_map#3", as
+        `jaxattr.list_taps(f, clip)` shows them with their shapes
+        [..., heads, queries, keys].
+      edges: true where to cut; broadcasts to the map, as [queries, keys] does.
+      renormalise: let the other keys of a query share what is cut, as a score of minus
+        infinity before the soft-max does. A query without any keys left gets nothing.
+
+    Returns:
+      `network(clip) -> output`, a `jax.tree_util.Partial` with the arrays of `f` as
+      leaves. With nothing cut its output is that of `f`.
+
+    Raises:
+      TypeError: `edges` is not boolean, or `f` is not callable.
+      ValueError: from the call, no such attention map (the nearest names are shown), or
+        edges that do not broadcast to it.
+
+    References:
+      Geva et al., "Dissecting Recall of Factual Associations", EMNLP 2023,
+      https://arxiv.org/abs/2304.14767.
+    """
+    if not callable(f):
+        raise TypeError(f"`f` must be a callable network, got {type(f).__name__}.")
+    edges = jnp.asarray(edges)
+    if edges.dtype != bool:
+        raise TypeError(f"`edges` must be boolean, got {edges.dtype}.")
+    cut = _cut_and_renormalised if renormalise else _cut
+    return jax.tree_util.Partial(_KnockOut(tap, cut), f, edges)
+
+
+class _KnockOut:
+    """The static half."""
+
+    def __init__(self, tap, cut):
+        self.tap, self.cut = tap, cut
+
+    def __eq__(self, other):
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self):
+        return hash((self.tap, self.cut))
+
+    def __call__(self, f, edges, clip):
+        network = with_attention(trace(f, clip))
+        _, taps = network.tapped(clip)
+        maps = list(filter(is_attention, taps))
+        if self.tap not in maps:
+            raise unknown("tap", self.tap, maps)
+        a = taps[self.tap]
+        try:
+            edges = jnp.broadcast_to(edges, a.shape)
+        except ValueError:
+            raise ValueError(
+                f"`edges` must broadcast to {self.tap!r} of shape {a.shape}, got "
+                f"{edges.shape}."
+            ) from None
+        # What comes before the map is the same in both passes: XLA computes it once.
+        return network.tapped(clip, {self.tap: self.cut(a, edges) - a})[0]
+
+
+def _cut(a, edges):
+    return jnp.where(edges, 0, a)
+
+
+def _cut_and_renormalised(a, edges):
+    left = _cut(a, edges)
+    total = left.sum(-1, keepdims=True)
+    share = left / jnp.where(total > 0, total, 1)
+    return jnp.where(edges.any(-1, keepdims=True), share, a)
