@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -55,6 +56,20 @@ def warn_of_training_mode(f, jaxpr) -> None:
         _warn(
             "`f` holds batch norm in training mode, which normalises by the clip "
             "itself. Call `f.eval()` or set use_running_average=True."
+        )
+
+
+def warn_of_unseen(method: str, names: Iterable[str]) -> None:
+    """Warns of operations into which a backward rule cannot see.
+
+    Args:
+      method: what has the rule.
+      names: of the operations; without any there is no warning.
+    """
+    if names := sorted(set(names)):
+        _warn(
+            f"`f` has operations into which {method} cannot see: {', '.join(names)}. "
+            "They keep their own derivative."
         )
 
 

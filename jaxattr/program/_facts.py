@@ -206,6 +206,8 @@ _ELEMENTWISE = frozenset(
 
 def _derive(eqn, facts):
     name = eqn.primitive.name
+    if not eqn.outvars:
+        return []
     if name in _SAME:
         return [facts[0]]
     result = fresh(any(fact.active for fact in facts))

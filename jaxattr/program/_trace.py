@@ -43,7 +43,9 @@ class Traced:
             with named_modules(f) if modules else contextlib.nullcontext():
                 return f(clip)
 
-        program, self.output = jax.make_jaxpr(network, return_shape=True)(arrays, clip)
+        with _explained():
+            traced = jax.make_jaxpr(network, return_shape=True)(arrays, clip)
+        program, self.output = traced
         self.jaxpr = program.jaxpr
         self.clip = jax.tree.map(_struct, clip)
         self._weights = [*program.consts, *arrays]
@@ -163,7 +165,8 @@ def trace(
       The network as a function of one clip like this one.
 
     Raises:
-      TypeError: `f` is not callable.
+      TypeError: `f` is not callable, decides in Python on values, or closes over a
+        module that changes its state.
       ValueError: from the result, a clip of another structure, shape or dtype.
     """
     if not callable(f):
@@ -210,6 +213,26 @@ def split(f: Callable[..., Any]) -> tuple[list[Any], Join]:
 def _node_types(tree):
     data = tree.node_data()
     return (data and data[0], *map(_node_types, tree.children()))
+
+
+@contextlib.contextmanager
+def _explained():
+    """Says of two errors that users meet what to do about them."""
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        raise TypeError(
+            "`f` decides in Python on values of the clip, which a trace does not have: "
+            "use jnp.where or jax.lax.cond there."
+        ) from error
+    except Exception as error:
+        if type(error).__name__ != "TraceContextError":
+            raise
+        raise TypeError(
+            "`f` closes over a Flax module that changes its state when called, as "
+            "nnx.RNN does its random numbers. Pass the module itself, or "
+            "jax.tree_util.Partial(lambda net, clip: ..., net)."
+        ) from error
 
 
 def _keep(eqn, values, facts):

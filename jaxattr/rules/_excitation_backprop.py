@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score
 from jaxattr._tap import chosen, look, on_clip
+from jaxattr._warnings import warn_of_unseen
 from jaxattr.rules._excitation import excitation
-from jaxattr.rules._operations import products
+from jaxattr.rules._operations import products, unseen
 
 
 class ExcitationMap(NamedTuple):
@@ -85,6 +86,7 @@ def excitation_backprop(
 
 
 def _excitation_backprop(f, clip, target, *, score, layer, contrastive, resize):
+    warn_of_unseen("excitation_backprop", unseen(f))
     seen = look(f, clip, target, score, layer, excitation(f))
     p = seen.gradient
     if contrastive:

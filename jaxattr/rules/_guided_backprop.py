@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxattr._clip import widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
+from jaxattr._warnings import warn_of_unseen
+from jaxattr.rules._operations import unseen
 from jaxattr.rules._rectifier import rectified, require_rectifiers
 
 
@@ -91,6 +93,8 @@ def guided_gradient(f, clip, target, *, score):
 
 
 def _rectified_gradient(f, clip, target, *, score, backward):
-    require_rectifiers(f, backward.__name__.strip("_"))
+    method = "guided_backprop" if backward is _guided else "deconvnet"
+    require_rectifiers(f, method)
+    warn_of_unseen(method, unseen(f))
     s = bind(f.under(rectified(backward)), clip, target, score)
     return RuleAttribution(widen(jax.grad(s)(clip)))

@@ -8,7 +8,12 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from jaxattr.program import Traced
+from jaxattr.rules._rectifier import rectifier
 
+_OPAQUE = frozenset(
+    {"custom_vjp_call", "custom_jvp_call", "custom_linear_solve", "shard_map"}
+    | {"pallas_call", "ffi_call", "pure_callback", "io_callback"}
+)
 PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
 SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
 _OPERATIONS = {
@@ -30,6 +35,25 @@ def products(network: Traced) -> list[JaxprEqn]:
     def see(eqn, facts):
         if eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1:
             found.append(eqn)
+
+    network.survey(see)
+    return found
+
+
+def unseen(network: Traced) -> set[str]:
+    """Names of operations that depend on the clip and hold a program of their own.
+
+    A custom derivative belongs to its body, so no rule enters it; a kernel or a host
+    function has no program that could be read.
+    """
+    found = set()
+
+    def see(eqn, facts):
+        opaque = eqn.primitive.name in _OPAQUE and rectifier(eqn, facts) is None
+        if opaque and any(fact.active for fact in facts):
+            found.add(
+                " ".join((eqn.primitive.name, eqn.params.get("name") or "")).strip()
+            )
 
     network.survey(see)
     return found

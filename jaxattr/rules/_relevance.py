@@ -60,7 +60,7 @@ class Relevance:
         """Results of an equation whose cotangents are relevance."""
         active = [fact.active for fact in facts]
         name = eqn.primitive.name
-        if not any(active):
+        if not any(active) or not eqn.outvars:
             return None
         operation = operation_of(self._network, eqn)
         which = active.index(True)

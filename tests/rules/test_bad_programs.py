@@ -1,0 +1,91 @@
+"""Programs that rules cannot see into, or that cannot be traced."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+import jaxattr
+
+CLIP = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 3)))
+WEIGHTS = np.random.default_rng(1).normal(size=(3, 5))
+METHODS = {
+    "guided_backprop": {},
+    "deconvnet": {},
+    "excitation_backprop": {"layer": "hidden"},
+}
+
+
+def hidden(clip):
+    return checkpoint_name(jax.nn.relu(clip @ WEIGHTS), "hidden")
+
+
+def head(x):
+    return jnp.flip(jnp.sort(x.mean((0, 1, 2))))
+
+
+@jax.custom_vjp
+def doubled(x):
+    return jnp.maximum(x, 0)
+
+
+doubled.defvjp(lambda x: (doubled(x), x), lambda x, g: (2 * g,))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_cannot_be_seen_is_named(name):
+    explain = getattr(jaxattr, name)(
+        lambda clip: head(doubled(hidden(clip))), **METHODS[name]
+    )
+    words = f"into which {name} cannot see: custom_vjp_call"
+    with pytest.warns(jaxattr.ExplanationWarning, match=words):
+        explain(CLIP, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        getattr(jaxattr, name)(lambda clip: head(hidden(clip)), **METHODS[name])(
+            CLIP, 0
+        )
+
+
+@pytest.mark.parametrize("name", [*METHODS, "lrp", "grad_cam", "saliency"])
+def test_side_effects_happen_and_change_nothing(name, capfd):
+    def loud(clip):
+        x = hidden(clip)
+        jax.debug.print("the sum is {}", x.sum())
+        return x.mean((0, 1, 2)) @ WEIGHTS[0].reshape(5, 1)
+
+    def silent(clip):
+        return hidden(clip).mean((0, 1, 2)) @ WEIGHTS[0].reshape(5, 1)
+
+    settings = {"layer": "hidden"} if name == "grad_cam" else METHODS.get(name, {})
+    got, want = (
+        getattr(jaxattr, name)(f, **settings)(CLIP, 0).values for f in (loud, silent)
+    )
+    jax.effects_barrier()
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+    assert "the sum is" in capfd.readouterr().out
+
+
+def test_python_control_flow_and_closed_over_state_are_explained():
+    def decides(clip):
+        return head(clip @ WEIGHTS if clip.sum() > 0 else clip)
+
+    with pytest.raises(TypeError, match="`f` decides in Python on values"):
+        jaxattr.saliency(decides)(CLIP, 0)
+
+    class Net(nnx.Module):
+        def __init__(self):
+            self.rnn = nnx.RNN(nnx.LSTMCell(3, 5, rngs=nnx.Rngs(0)))
+
+        def __call__(self, clip):
+            return head(self.rnn(clip.mean(1)[None])[0][None])
+
+    net, clip = Net(), CLIP.astype(jnp.float32)
+    with pytest.raises(TypeError, match="`f` closes over a Flax module that changes"):
+        jaxattr.lrp(lambda clip: net(clip))(clip, 0)
+    bound = jax.tree_util.Partial(lambda net, clip: net(clip), net)
+    jaxattr.saliency(bound)(clip, 0)
