@@ -34,19 +34,20 @@ SETTINGS |= {
     if method.family == "attention"
 }
 KEY = jax.random.key(0)
-# These differ from the method beside them by a formula or a setting, which has tests of
-# its own; their other rows are slow.
-TWINS = {
-    "extremal_perturbation": "step",
-    "saliency_tubes": "cam",
-    "grad_cam_pp": "grad_cam",
-    "xgrad_cam": "grad_cam",
-    "hires_cam": "grad_cam",
-    "layer_cam": "grad_cam",
-    "deconvnet": "guided_backprop",
-    "deep_taylor": "lrp",
-    "gradient_rollout": "transformer_attribution",
-}
+# One method of each mechanism: what differs from it by a formula or a setting has tests
+# of its own, and its rows here are slow.
+MECHANISMS = (
+    *(
+        "saliency",
+        "integrated_gradients",
+        "smooth_grad",
+        "step",
+        "grad_cam",
+        "score_cam",
+    ),
+    *("guided_backprop", "excitation_backprop", "lrp", "deep_lift"),
+    "transformer_attribution",
+)
 # What a network is made of is the same to all methods, so few see every kind.
 SEE_ALL = ("saliency", "smooth_grad", "grad_cam", "lrp")
 
@@ -60,11 +61,11 @@ def rows(names, fast):
 
 
 every_method = pytest.mark.parametrize(
-    "name", rows(METHODS, lambda name: name not in TWINS)
+    "name", rows(METHODS, lambda name: name in MECHANISMS)
 )
 
 every_short_method = pytest.mark.parametrize(
-    "name", rows(METHODS, lambda name: name not in (*TWINS, "step"))
+    "name", rows(METHODS, lambda name: name in MECHANISMS and name != "step")
 )
 
 
@@ -112,7 +113,7 @@ KINDS = {
             marks=()
             if kind == "nnx-float64"
             or (name in SEE_ALL and kind != "dataclass")
-            or (kind == "nnx-float32" and name not in TWINS)
+            or (kind == "nnx-float32" and name in MECHANISMS)
             else pytest.mark.slow,
         )
         for name in METHODS
@@ -147,7 +148,7 @@ def test_vmap_equals_loop(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in METHODS if takes(name, "chunk") and name not in TWINS]
+    "name", [name for name in MECHANISMS if name in METHODS and takes(name, "chunk")]
 )
 def test_chunk_changes_nothing(name):
     f, clip = make(name), networks.clip()
@@ -339,7 +340,7 @@ def test_a_bfloat16_network_gives_float32_values(name):
 
 @pytest.mark.parametrize(
     "name",
-    rows([n for n in METHODS if takes(n, "score")], lambda name: name not in TWINS),
+    rows([n for n in METHODS if takes(n, "score")], lambda name: name in MECHANISMS),
 )
 def test_a_callable_score_takes_any_output_and_target(name):
     def f(x):  # One logit per frame, and a regression beside it.
