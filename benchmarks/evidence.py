@@ -39,7 +39,9 @@ FULL = {"families": None, "networks": None, "methods": None, "clips": 32, "round
 
 def main(arguments: list[str] | None = None) -> None:
     args = _parse(arguments)
-    done = read_rows(args.out)
+    done = {}
+    for path in (args.out, *args.reuse):
+        done |= read_rows(path)
     record = {
         "date": datetime.date.today().isoformat(),
         "machine": _timing.machine(),
@@ -89,6 +91,9 @@ def _parse(arguments):
     parser.add_argument("--rounds", type=int, help="of timing (7); 0 for none")
     parser.add_argument("--chunk", type=int, default=8, help="clips side by side")
     parser.add_argument("--out", help="JSON file to write, and to resume from")
+    parser.add_argument(
+        "--reuse", nargs="+", default=(), help="files of other runs, to join them"
+    )
     args = parser.parse_args(arguments)
     for name, value in (QUICK if args.quick else FULL).items():
         if getattr(args, name) is None:
