@@ -91,6 +91,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _layers("xgrad_cam"),
             _layers("hires_cam"),
             _layers("layer_cam"),
+            _layers("linear_approximation")._replace(heatmap=voxels),
             _layers("zoom_cam", 4),
             # A forward pass for each of the 512 channels of R(2+1)D-18's last layer.
             _layers("score_cam", 170),

@@ -37,6 +37,7 @@ TWINS = {
     "grad_cam_pp": "grad_cam",
     "xgrad_cam": "grad_cam",
     "hires_cam": "grad_cam",
+    "linear_approximation": "grad_cam",
     "layer_cam": "grad_cam",
     "deconvnet": "guided_backprop",
     "deep_taylor": "lrp",

@@ -7,6 +7,7 @@ from jaxattr.layers._guided_grad_cam import guided_grad_cam
 from jaxattr.layers._hires_cam import hires_cam
 from jaxattr.layers._layer_cam import layer_cam
 from jaxattr.layers._layer_map import LayerAttribution
+from jaxattr.layers._linear_approximation import linear_approximation
 from jaxattr.layers._list_taps import Tap, list_taps
 from jaxattr.layers._score_cam import score_cam
 from jaxattr.layers._xgrad_cam import xgrad_cam
@@ -21,6 +22,7 @@ __all__ = [
     "guided_grad_cam",
     "hires_cam",
     "layer_cam",
+    "linear_approximation",
     "list_taps",
     "saliency_tubes",
     "score_cam",
