@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import widen
+from jaxattr._clip import wide, widen
 from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score, reader
 from jaxattr.program import Axis, Rule, Traced
@@ -59,10 +59,11 @@ def look(
     read = reader(f, clip, target, score)
 
     def scored(shift):
-        output, taps = f.tapped(clip, {layer: shift}, rule)
+        output, taps = f.tapped(clip, {layer: shift}, rule, wide=ruled)
         return read(output), taps[layer]
 
-    zero = jnp.zeros(struct.shape, struct.dtype)
+    ruled = rule is not None  # Then the backward pass is float32 or wider.
+    zero = jnp.zeros(struct.shape, wide(struct.dtype) if ruled else struct.dtype)
     (value, activation), gradient = jax.value_and_grad(scored, has_aux=True)(zero)
     return Layer(_volume(widen(activation)), _volume(widen(gradient)), value)
 

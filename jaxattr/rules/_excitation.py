@@ -10,6 +10,7 @@ from jax.extend.core import JaxprEqn
 
 from jaxattr.program import Rule, Traced
 from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
+from jaxattr.rules._rectifier import rectifier, with_backward
 from jaxattr.rules._recurrence import Split
 
 _ALL_SHARES: Mapping[int, Split] = MappingProxyType({})
@@ -60,6 +61,9 @@ def excitation(
         commutes = name in ("add", "add_any", "mul") and sum(active) == 1
         if commutes or (name in ("sub", "div") and active == [True, False]):
             return [passed(name, active.index(True), *values)]
+        if name == "custom_jvp_call" and (kind := rectifier(eqn, facts)) is not None:
+            # Its own derivative, but of values that may be wider than its own.
+            return [with_backward(values[kind.operand], kind, jnp.multiply)]
         return None
 
     return rule

@@ -92,5 +92,5 @@ def guided_gradient(f, clip, target, *, score):
 
 def _rectified_gradient(f, clip, target, *, score, backward):
     require_rectifiers(f, backward.__name__.strip("_"))
-    s = bind(f.under(rectified(backward)), clip, target, score)
-    return RuleAttribution(widen(jax.grad(s)(clip)))
+    s = bind(f.widened(rectified(backward)), clip, target, score)
+    return RuleAttribution(jax.grad(s)(widen(clip)))
