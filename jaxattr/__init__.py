@@ -16,6 +16,7 @@ from jaxattr.gradient import (
 )
 from jaxattr.layers import (
     cam,
+    class_feature_pyramids,
     grad_cam,
     grad_cam_pp,
     guided_grad_cam,
@@ -43,6 +44,7 @@ __all__ = [
     "Score",
     "blur_integrated_gradients",
     "cam",
+    "class_feature_pyramids",
     "control",
     "data",
     "deconvnet",

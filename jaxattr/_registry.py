@@ -86,6 +86,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ),
             _layers("cam"),
             _layers("saliency_tubes"),
+            _layers("class_feature_pyramids"),
             _layers("grad_cam"),
             _layers("grad_cam_pp"),
             _layers("xgrad_cam"),

@@ -1,6 +1,11 @@
 """Methods that look at a layer inside the network."""
 
 from jaxattr.layers._cam import cam, saliency_tubes
+from jaxattr.layers._class_feature_pyramids import (
+    FeaturePyramid,
+    PyramidLevel,
+    class_feature_pyramids,
+)
 from jaxattr.layers._grad_cam import grad_cam
 from jaxattr.layers._grad_cam_pp import grad_cam_pp
 from jaxattr.layers._guided_grad_cam import guided_grad_cam
@@ -14,9 +19,12 @@ from jaxattr.layers._xgrad_cam import xgrad_cam
 from jaxattr.layers._zoom_cam import zoom_cam
 
 __all__ = [
+    "FeaturePyramid",
     "LayerAttribution",
+    "PyramidLevel",
     "Tap",
     "cam",
+    "class_feature_pyramids",
     "grad_cam",
     "grad_cam_pp",
     "guided_grad_cam",

@@ -118,6 +118,20 @@ class Traced:
 
         Leaves of the clip of four axes are taken as [T, H, W, C].
         """
+        return tap_axes(self.jaxpr, self._axes)
+
+    def operand_axes(self) -> dict[int, Axes]:
+        """By id of an equation, where on the clip the axes of its first operand lie."""
+        found = {}
+        tap_axes(
+            self.jaxpr,
+            self._axes,
+            lambda eqn, axes: found.update({id(eqn): axes[0] if axes else ()}),
+        )
+        return found
+
+    @property
+    def _axes(self):
         leaves = jax.tree.leaves(self.clip)
         clip = [
             (*map(Axis, range(3)), None) if leaf.ndim == 4 else (None,) * leaf.ndim
@@ -125,7 +139,7 @@ class Traced:
         ]
         weights = self.jaxpr.invars[: -len(leaves)]
         none = [(None,) * len(getattr(var.aval, "shape", ())) for var in weights]
-        return tap_axes(self.jaxpr, [*none, *clip])
+        return [*none, *clip]
 
     def run(self, eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
         """Results of any equation without a body, on values of its own dtypes."""
