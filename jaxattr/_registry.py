@@ -91,11 +91,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ),
             _layers("cam"),
             _layers("saliency_tubes"),
+            _layers("class_feature_pyramids"),
             _layers("grad_cam"),
             _layers("grad_cam_pp"),
             _layers("xgrad_cam"),
             _layers("hires_cam"),
             _layers("layer_cam"),
+            _layers("linear_approximation")._replace(heatmap=voxels),
             _layers("zoom_cam", 4),
             # A forward pass for each of the 512 channels of R(2+1)D-18's last layer.
             _layers("score_cam", 170),

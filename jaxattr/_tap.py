@@ -1,13 +1,13 @@
 """The value of one layer: which, of what shape, and the gradient with respect to it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import widen
+from jaxattr._clip import wide, widen
 from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score, reader
 from jaxattr.program import Axis, Rule, Traced
@@ -60,10 +60,11 @@ def look(
     read = reader(f, clip, target, score)
 
     def scored(shift):
-        output, taps = f.tapped(clip, {layer: shift}, rule)
+        output, taps = f.tapped(clip, {layer: shift}, rule, wide=ruled)
         return read(output), taps[layer]
 
-    zero = jnp.zeros(struct.shape, struct.dtype)
+    ruled = rule is not None  # Then the backward pass is float32 or wider.
+    zero = jnp.zeros(struct.shape, wide(struct.dtype) if ruled else struct.dtype)
     (value, activation), gradient = jax.value_and_grad(scored, has_aux=True)(zero)
     return Layer(_volume(widen(activation)), _volume(widen(gradient)), value)
 
@@ -106,11 +107,38 @@ def place(f: Traced, layer: str) -> tuple[Axis | None, ...]:
     """
     struct, axes = f.tap_axes()[layer]
     kept = [axes[i] for i in _kept(struct.shape)]
+    return _in_order(kept) if len(kept) == 4 else (None, None, None)
+
+
+def volume(
+    x: jax.Array, channels: int, axes: Sequence[Axis | None]
+) -> tuple[jax.Array, tuple[Axis | None, ...]]:
+    """A value as [T', H', W', C'], and where its cells lie.
+
+    Args:
+      x: any value of the network.
+      channels: its axis of channels.
+      axes: where each of its axes lies on the clip.
+
+    Raises:
+      ValueError: it has no extent in space and time.
+    """
+    order = [i for i in range(x.ndim) if i != channels] + [channels]
+    x = x.transpose(order)
+    kept = _kept(x.shape)
     if len(kept) != 4:
-        return (None, None, None)
+        raise ValueError(
+            f"`f` must have values [T, H, W, C] to be shown on a clip, got shape "
+            f"{x.shape} on the way to `layer`."
+        )
+    return _volume(x), _in_order([axes[order[i]] for i in kept])
+
+
+def _in_order(axes):
+    """Those of time, height and width, each if it is that of the clip."""
     return tuple(
         axis if axis is not None and axis.which == i else None
-        for i, axis in enumerate(kept[:3])
+        for i, axis in enumerate(axes[:3])
     )
 
 

@@ -27,6 +27,8 @@ SETTINGS = {
         for name, method in METHODS.items()
         if "layer" in inspect.signature(method.transform).parameters
     },
+    # Its weights are random: at 0.6 few channels are kept.
+    "class_feature_pyramids": {"layer": "cells", "threshold": 0.2},
 }
 SETTINGS |= {
     name: {"tokens": networks.TOKENS}

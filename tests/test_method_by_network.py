@@ -87,6 +87,11 @@ NO_ATTENTION = dict.fromkeys(("residual", "recurrent", "reused"), "no attention 
 REFUSED = {
     "cam": {"recurrent": "linear"},
     "saliency_tubes": {"recurrent": "linear"},
+    "class_feature_pyramids": {
+        "recurrent": "linear",
+        "reused": "must come of convolutions",
+        "transformer": "must come of convolutions",
+    },
     "guided_backprop": {"transformer": "no ReLU"},
     "deconvnet": {"transformer": "no ReLU"},
     "guided_grad_cam": {"transformer": "no ReLU"},

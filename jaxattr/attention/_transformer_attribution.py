@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import widen
+from jaxattr._clip import wide, widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, reader
 from jaxattr.attention._tokens import (
@@ -140,14 +140,15 @@ def _pulled(
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """All attention maps, and the gradient or relevance with respect to each."""
     read = reader(network, clip, target, score)
+    ruled = rule is not None  # Then the backward pass is float32 or wider.
     zeros = {
-        name: jnp.zeros(struct.shape, struct.dtype)
+        name: jnp.zeros(struct.shape, wide(struct.dtype) if ruled else struct.dtype)
         for name, (struct, _) in network.tap_axes().items()
         if is_attention(name)
     }
 
     def scored(shifts):
-        output, taps = network.tapped(clip, shifts, rule)
+        output, taps = network.tapped(clip, shifts, rule, wide=ruled)
         return read(output), {name: taps[name] for name in zeros}
 
     gradients, taps = jax.grad(scored, has_aux=True)(zeros)

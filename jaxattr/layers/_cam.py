@@ -98,7 +98,7 @@ def _bound(f, layer, **settings):
 
 
 def _cam(f, clip, target, *, score, layer, resize, relu, scale):
-    _require_linear_head(f, clip, layer)
+    require_linear_head(f, clip, layer)
     seen = look(f, clip, target, score, layer)
     # After a mean the gradient is the weight over the number of cells, everywhere.
     cells = (seen.gradient.sum((0, 1, 2), keepdims=True) * seen.activation).sum(-1)
@@ -109,7 +109,7 @@ def _cam(f, clip, target, *, score, layer, resize, relu, scale):
     return LayerAttribution(values, cells)
 
 
-def _require_linear_head(f: Traced, clip, layer):
+def require_linear_head(f: Traced, clip, layer):
     """Raises ValueError unless pooling and a linear layer follow."""
     struct = struct_of(f, layer)
     program = jax.make_jaxpr(lambda shift: f.tapped(clip, {layer: shift})[0])(struct)

@@ -6,11 +6,11 @@ sees is in general not where an even division of the clip puts it: those of a st
 convolution with a kernel of 3 and padding of 1 begin at the first pixel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-from jax.extend.core import Jaxpr, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from jaxattr.program._facts import bodies, opened
 from jaxattr.program._taps import Taps
@@ -39,26 +39,28 @@ class Axis(NamedTuple):
 
 
 Axes = tuple[Axis | None, ...]
+See = Callable[[JaxprEqn, list[Axes]], None]
 
 
 def tap_axes(
-    jaxpr: Jaxpr, args: Sequence[Axes]
+    jaxpr: Jaxpr, args: Sequence[Axes], see: See = lambda eqn, axes: None
 ) -> dict[str, tuple[jax.ShapeDtypeStruct, Axes]]:
     """Shape, dtype and axes of every tap, in order of evaluation.
 
     Args:
       jaxpr: the program.
       args: the axes of its arguments.
+      see: called for every equation with the axes of its operands, in bodies too.
 
     Raises:
       ValueError: a name that the model's author gave twice.
     """
     taps = Taps.of(jaxpr, {})
-    _walk(jaxpr, args, taps)
+    _walk(jaxpr, args, taps, see)
     return taps.found
 
 
-def _walk(jaxpr, args, taps):
+def _walk(jaxpr, args, taps, see):
     known = dict(zip(jaxpr.invars, args, strict=True))
 
     def read(atom):
@@ -68,8 +70,9 @@ def _walk(jaxpr, args, taps):
     for eqn in jaxpr.eqns:
         axes = [read(atom) for atom in eqn.invars]
         name = eqn.primitive.name
+        see(eqn, axes)
         if name in _ENTER:
-            results = _ENTER[name](eqn, axes, taps)
+            results = _ENTER[name](eqn, axes, taps, see)
         elif name in _DERIVE:
             results = _DERIVE[name](eqn, axes)
         elif name in _MOVES:
@@ -245,26 +248,26 @@ def _rev(eqn, axes):
     ]
 
 
-def _body(eqn, axes, taps):
+def _body(eqn, axes, taps, see):
     (body,) = bodies(eqn)
-    return _walk(body, axes, taps)
+    return _walk(body, axes, taps, see)
 
 
-def _custom(eqn, axes, taps):
+def _custom(eqn, axes, taps, see):
     program = eqn.params.get("call_jaxpr")
     if program is None:
         return [_merged(eqn, var, axes) for var in eqn.outvars]
-    return _walk(opened(program)[0], axes, Taps.none())
+    return _walk(opened(program)[0], axes, Taps.none(), see)
 
 
-def _scan(eqn, axes, taps):
+def _scan(eqn, axes, taps, see):
     first = eqn.params["num_consts"]
     last = first + eqn.params["num_carry"]
     (body,) = bodies(eqn)
     steps = next((given[0] for given in axes[last:] if given[0] is not None), None)
     inner = taps.inside({})
     rows = [given[1:] for given in axes[last:]]
-    results = _walk(body, [*axes[:last], *rows], inner)
+    results = _walk(body, [*axes[:last], *rows], inner, see)
     length = eqn.params["length"]
     stacked = {
         key: (
@@ -278,7 +281,7 @@ def _scan(eqn, axes, taps):
     return [*results[:count], *((steps, *given) for given in results[count:])]
 
 
-def _unknown(eqn, axes, taps):
+def _unknown(eqn, axes, taps, see):
     return [_none(var) for var in eqn.outvars]
 
 

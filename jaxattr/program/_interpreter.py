@@ -38,6 +38,7 @@ def evaluate(
     *,
     active: Sequence[bool] | None = None,
     taps: Taps | None = None,
+    lift: Callable[[Any], Any] = lambda value: value,
 ) -> list[Any]:
     """Evaluates a jaxpr, asking `rule` first at every equation.
 
@@ -58,12 +59,13 @@ def evaluate(
       rule: `rule(eqn, values, facts) -> results | None`.
       active: which arguments depend on the clip; None says all.
       taps: collects the named values, and says what to add to them.
+      lift: what is taken for every argument, constant and literal.
 
     Returns:
       The values of `jaxpr.outvars`.
     """
     active = [True] * len(args) if active is None else active
-    run = _Run(rule, Taps.none() if taps is None else taps)
+    run = _Run(rule, Taps.none() if taps is None else taps, lift)
     return run.program(jaxpr, consts, args, [fresh(a) for a in active])
 
 
@@ -72,15 +74,18 @@ class _Run(NamedTuple):
 
     rule: Rule
     taps: Taps
+    lift: Callable[[Any], Any]
 
     def program(self, jaxpr, consts, args, facts):
-        env = dict(zip(jaxpr.constvars, consts, strict=True))
-        env.update(zip(jaxpr.invars, args, strict=True))
+        env = dict(zip(jaxpr.constvars, map(self.lift, consts), strict=True))
+        env.update(zip(jaxpr.invars, map(self.lift, args), strict=True))
         known = {var: fresh(False) for var in jaxpr.constvars}
         known.update(zip(jaxpr.invars, facts, strict=True))
         for eqn in jaxpr.eqns:
             atoms = eqn.invars
-            values = [a.val if isinstance(a, Literal) else env[a] for a in atoms]
+            values = [
+                self.lift(a.val) if isinstance(a, Literal) else env[a] for a in atoms
+            ]
             facts = [
                 fact_of_literal(a) if isinstance(a, Literal) else known[a]
                 for a in atoms
@@ -89,7 +94,7 @@ class _Run(NamedTuple):
             if results is None:
                 rebuild = _REBUILD.get(eqn.primitive.name)
                 results = (
-                    _replay(eqn, values, jaxpr)
+                    replay(eqn, values, jaxpr)
                     if rebuild is None
                     else rebuild(self, eqn, values, facts)
                 )
@@ -97,7 +102,10 @@ class _Run(NamedTuple):
                 results = [self.taps.at(eqn.params["name"], results[0])]
             env.update(zip(eqn.outvars, results, strict=True))
             known.update(zip(eqn.outvars, outcome(eqn, facts), strict=True))
-        return [a.val if isinstance(a, Literal) else env[a] for a in jaxpr.outvars]
+        return [
+            self.lift(a.val) if isinstance(a, Literal) else env[a]
+            for a in jaxpr.outvars
+        ]
 
     def body(self, program, values, facts):
         """Evaluates a body in place: its taps are those of the whole."""
@@ -119,7 +127,7 @@ class _Run(NamedTuple):
         return lambda *values: self.apart(program, facts)({}, *values)[0]
 
 
-def _replay(eqn, values, jaxpr):
+def replay(eqn: JaxprEqn, values: Sequence[Any], jaxpr: Jaxpr) -> list[Any]:
     """Runs one equation as it is, with its context and source information."""
     bound = {a: v for a, v in zip(eqn.invars, values) if not isinstance(a, Literal)}
     alone = Jaxpr(

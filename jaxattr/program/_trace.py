@@ -13,12 +13,14 @@ import jax
 import numpy as np
 from jax.extend.core import JaxprEqn
 
+from jaxattr._clip import narrow
 from jaxattr.program._conv import fold_rule
 from jaxattr.program._facts import See, fresh, infer
 from jaxattr.program._geometry import Axes, Axis, tap_axes
-from jaxattr.program._interpreter import Rule, evaluate
+from jaxattr.program._interpreter import Rule, evaluate, replay
 from jaxattr.program._modules import named_modules
 from jaxattr.program._taps import Taps
+from jaxattr.program._wide import lift, wide_params, widened
 
 
 class Traced:
@@ -68,11 +70,25 @@ class Traced:
 
         return network
 
+    def widened(self, rule: Rule) -> Callable[[Any], Any]:
+        """As `under`, for backward passes in float32 or wider.
+
+        It takes a widened clip, and its values are those of the network on the clip
+        itself, widened; see `jaxattr.program._wide`.
+        """
+
+        def network(clip):
+            self._check(narrow(clip, self.clip))
+            return self._widely(self._weights, clip, rule, Taps.none())
+
+        return network
+
     def tapped(
         self,
         clip: Any,
         inject: Mapping[str, jax.Array] | None = None,
         rule: Rule | None = None,
+        wide: bool = False,
     ) -> tuple[Any, dict[str, jax.Array]]:
         """Evaluates the network, and returns its output and every tap.
 
@@ -80,14 +96,19 @@ class Traced:
           clip: of the traced shapes and dtypes.
           inject: name of a tap -> what is added to it.
           rule: as in `under`.
+          wide: as in `widened`, the clip excepted: output and taps are widened.
 
         Raises:
           ValueError: two values of one name, or another clip than that of the trace.
         """
         self._check(clip)
         taps = Taps.of(self.jaxpr, inject or {})
-        rules = self._rule if rule is None else self._with(rule)
-        return self._evaluate(self._weights, clip, rules, taps), taps.found
+        rule = _keep if rule is None else rule
+        if wide:
+            output = self._widely(self._weights, clip, rule, taps)
+        else:
+            output = self._evaluate(self._weights, clip, self._with(rule), taps)
+        return output, taps.found
 
     def survey(self, see: See) -> None:
         """Calls `see(eqn, facts)` for every equation, in order, without running it."""
@@ -99,6 +120,20 @@ class Traced:
 
         Leaves of the clip of four axes are taken as [T, H, W, C].
         """
+        return tap_axes(self.jaxpr, self._axes)
+
+    def operand_axes(self) -> dict[int, Axes]:
+        """By id of an equation, where on the clip the axes of its first operand lie."""
+        found = {}
+        tap_axes(
+            self.jaxpr,
+            self._axes,
+            lambda eqn, axes: found.update({id(eqn): axes[0] if axes else ()}),
+        )
+        return found
+
+    @property
+    def _axes(self):
         leaves = jax.tree.leaves(self.clip)
         clip = [
             (*map(Axis, range(3)), None) if leaf.ndim == 4 else (None,) * leaf.ndim
@@ -106,10 +141,19 @@ class Traced:
         ]
         weights = self.jaxpr.invars[: -len(leaves)]
         none = [(None,) * len(getattr(var.aval, "shape", ())) for var in weights]
-        return tap_axes(self.jaxpr, [*none, *clip])
+        return [*none, *clip]
+
+    def run(self, eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
+        """Results of any equation without a body, on values of its own dtypes."""
+        results = self._rule(eqn, list(values), [fresh(True) for _ in values])
+        return replay(eqn, values, self.jaxpr) if results is None else results
 
     def apply(self, eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
-        """Results of an ordinary equation on other values, folded as the network is."""
+        """Results of an ordinary equation on other values, folded as the network is.
+
+        These may be wider than its own.
+        """
+        eqn = eqn.replace(params=wide_params(eqn, values))
         results = self._rule(eqn, list(values), [fresh(True) for _ in values])
         if results is None:
             results = eqn.primitive.bind(*values, **eqn.params)
@@ -128,11 +172,15 @@ class Traced:
         num_weights = len(self._weights) - self._num_consts
         return [False] * num_weights + [True] * len(jax.tree.leaves(self.clip))
 
-    def _evaluate(self, weights, clip, rule, taps):
+    def _widely(self, weights, clip, rule, taps):
+        rules = self._with(widened(rule, self.run, self.apply))
+        return self._evaluate(weights, clip, rules, taps, lift)
+
+    def _evaluate(self, weights, clip, rule, taps, lift=lambda value: value):
         consts, arrays = weights[: self._num_consts], weights[self._num_consts :]
         args = [*arrays, *jax.tree.leaves(clip)]
         results = evaluate(
-            self.jaxpr, consts, args, rule, active=self._active, taps=taps
+            self.jaxpr, consts, args, rule, active=self._active, taps=taps, lift=lift
         )
         return jax.tree.unflatten(jax.tree.structure(self.output), results)
 

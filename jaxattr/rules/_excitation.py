@@ -1,6 +1,8 @@
 """The rule of excitation backpropagation: back to where excitation came from."""
 
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,17 @@ from jax.extend.core import JaxprEqn
 
 from jaxattr.program import Rule, Traced
 from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
+from jaxattr.rules._rectifier import rectifier, with_backward
+from jaxattr.rules._recurrence import Split
+
+_ALL_SHARES: Mapping[int, Split] = MappingProxyType({})
 
 
-def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
+def excitation(
+    network: Traced,
+    inhibit: JaxprEqn | None = None,
+    splits: Mapping[int, Split] = _ALL_SHARES,
+) -> Rule:
     """The rule, whose cotangents are probabilities.
 
     - A convolution or matrix product gives its input `x * W+^T (p / (W+ x))`, sums and
@@ -24,6 +34,7 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
     Args:
       network: whose equations these are.
       inhibit: an equation whose weights count with the other sign.
+      splits: id of a sum of two branches -> how it splits, if not into shares.
     """
 
     def rule(eqn, values, facts):
@@ -37,7 +48,12 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
             sign = -1 if eqn is inhibit else 1
             return [_weighed(operation, sign, values[which], values[1 - which])]
         if name in ("add", "add_any") and all(active):
-            return [_shared(*values)]
+            split = splits.get(id(eqn), "shares")
+            if split == "derivative":
+                return None
+            if split == "shares":
+                return [_shared(*values)]
+            return [passed(name, split, *values)]
         if name == "neg" or (name == "sub" and active == [False, True]):
             # What is subtracted inhibits.
             inert = [jax.lax.stop_gradient(value) for value in values]
@@ -45,6 +61,9 @@ def excitation(network: Traced, inhibit: JaxprEqn | None = None) -> Rule:
         commutes = name in ("add", "add_any", "mul") and sum(active) == 1
         if commutes or (name in ("sub", "div") and active == [True, False]):
             return [passed(name, active.index(True), *values)]
+        if name == "custom_jvp_call" and (kind := rectifier(eqn, facts)) is not None:
+            # Its own derivative, but of values that may be wider than its own.
+            return [with_backward(values[kind.operand], kind, jnp.multiply)]
         return None
 
     return rule

@@ -96,5 +96,5 @@ def _rectified_gradient(f, clip, target, *, score, backward):
     method = "guided_backprop" if backward is _guided else "deconvnet"
     require_rectifiers(f, method)
     warn_of_unseen(method, unseen(f))
-    s = bind(f.under(rectified(backward)), clip, target, score)
-    return RuleAttribution(widen(jax.grad(s)(clip)))
+    s = bind(f.widened(rectified(backward)), clip, target, score)
+    return RuleAttribution(jax.grad(s)(widen(clip)))

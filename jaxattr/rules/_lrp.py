@@ -114,9 +114,9 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
         return _resolved(rules(product))
 
     rule = Relevance(f, choose, epsilon)
-    s = bind(f.under(rule), clip, target, score)
-    value, pull = jax.vjp(s, clip)
-    values = widen(pull(value)[0])
+    s = bind(f.widened(rule), clip, target, score)
+    value, pull = jax.vjp(s, widen(clip))
+    (values,) = pull(value)
     return Relevances(values, value, total(values) - value)
 
 

@@ -66,7 +66,7 @@ def rectified(backward: Backward) -> Rule:
         kind = rectifier(eqn, facts)
         if kind is None:
             return None
-        return [_rectified(values[kind.operand], kind, backward)]
+        return [with_backward(values[kind.operand], kind, backward)]
 
     return rule
 
@@ -90,7 +90,8 @@ def require_rectifiers(network: Traced, method: str) -> None:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _rectified(x, kind, backward):
+def with_backward(x: jax.Array, kind: Rectifier, backward: Backward) -> jax.Array:
+    """A ReLU of another derivative."""
     return kind(x)
 
 
@@ -102,7 +103,7 @@ def _backward(kind, backward, x, cotangent):
     return (backward(kind.derivative(x), cotangent),)
 
 
-_rectified.defvjp(_forward, _backward)
+with_backward.defvjp(_forward, _backward)
 
 
 def _own(eqn):

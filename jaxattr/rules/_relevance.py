@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
+from jaxattr._clip import wide
 from jaxattr.program import Fact, Traced, bodies, outcome
 from jaxattr.rules._affine import Affine, joined
 from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
@@ -100,6 +101,13 @@ class Relevance:
             )
         return None
 
+    def follow(self, made: Any, value: Any) -> None:
+        """Knows of a value what it knew of the one it made: as rounded, say."""
+        if id(made) in self._gates:
+            self._gate(value)
+        if id(made) in self._layers:
+            self._layers[id(value)] = value, self._layers[id(made)][1]
+
     def _gate(self, value):
         """Remembers a gate, to which no relevance goes."""
         self._gates[id(value)] = value
@@ -108,7 +116,7 @@ class Relevance:
     def _product(self, eqn, values, which):
         """A new layer."""
         operation = operation_of(self._network, eqn, turned=which == 1)
-        dtype = eqn.outvars[0].aval.dtype
+        dtype = wide(eqn.outvars[0].aval.dtype)
         layer = Affine(
             (operation,),
             (values[which],),

@@ -197,3 +197,146 @@ def test_a_prediction_layer_that_is_called_twice_is_refused():
 
     with pytest.raises(ValueError, match=r"`f` must end in.*called twice"):
         jaxattr.excitation_backprop(f, "cells", contrastive=True)(jnp.ones(SHAPE), 0)
+
+
+UNITS = 4
+INTO, MIX, LSTM_BIAS, LSTM_HEAD = (
+    np.random.default_rng(48).normal(size=shape)
+    for shape in ((3, 4 * UNITS), (UNITS, 4 * UNITS), 4 * UNITS, (UNITS, 5))
+)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def lstm(pre_activations):
+    """An LSTM with ReLUs instead of tanh, as the paper's, over the means of frames."""
+
+    def f(clip):
+        x = checkpoint_name(jnp.abs(clip), "cells").mean((1, 2))
+        rows, sums = pre_activations(x)
+
+        def step(carry, row):
+            h, c = carry
+            write, keep, cell, read = jnp.split(sums(row, h), 4, axis=-1)
+            c = jax.nn.sigmoid(keep) * c + jax.nn.sigmoid(write) * jax.nn.relu(cell)
+            return (jax.nn.sigmoid(read) * jax.nn.relu(c), c), None
+
+        zeros = jnp.zeros(UNITS)
+        (h, _), _ = lax.scan(step, (zeros, zeros), rows)
+        return h @ jnp.asarray(LSTM_HEAD)
+
+    return f
+
+
+SPELLINGS = {
+    "projected in a step": lambda x: (x, lambda r, h: r @ INTO + h @ MIX + LSTM_BIAS),
+    "projected before": lambda x: (
+        x @ jnp.asarray(INTO) + jnp.asarray(LSTM_BIAS)[None],
+        lambda r, h: r + h @ MIX,
+    ),
+    "gate by gate": lambda x: (
+        x,
+        lambda r, h: jnp.concatenate(
+            [
+                r @ INTO[:, gate] + (h @ MIX[:, gate] + LSTM_BIAS[gate])
+                for gate in np.split(np.arange(4 * UNITS), 4)
+            ]
+        ),
+    ),
+    "jitted": lambda x: (
+        x,
+        lambda r, h: jax.jit(lambda r, h: r @ INTO + (h @ MIX + LSTM_BIAS))(r, h),
+    ),
+}
+
+
+def unrolled(clip, target, sign):
+    """[T, H, W, C] EB-R walk, in loops: the state's derivative, all to the input."""
+    a = np.abs(clip)
+    x, h, c, tape = a.mean((1, 2)), np.zeros(UNITS), np.zeros(UNITS), []
+    for row in x:
+        z = np.split(row @ INTO + h @ MIX + LSTM_BIAS, 4)
+        write, keep, read = (sigmoid(z[i]) for i in (0, 1, 3))
+        before, c = c, keep * c + write * np.maximum(z[2], 0)
+        tape.append((z, write, keep, read, before, c))
+        h = read * np.maximum(c, 0)
+    p_h, p_c = split(np.eye(5)[target], h, sign * LSTM_HEAD), np.zeros(UNITS)
+    want = np.zeros_like(a)
+    for t in reversed(range(len(x))):
+        z, write, keep, read, before, c = tape[t]
+        p_read = p_h * np.maximum(c, 0) * read * (1 - read)
+        p_c = p_c + p_h * read * (c > 0)
+        p_write = p_c * np.maximum(z[2], 0) * write * (1 - write)
+        p_keep = p_c * before * keep * (1 - keep)
+        p_cell = p_c * write * (z[2] > 0)
+        p_x = split(np.concatenate([p_write, p_keep, p_cell, p_read]), x[t], INTO)
+        want[t] = a[t] * p_x / a[t].sum((0, 1))
+        p_h, p_c = np.zeros(UNITS), p_c * keep
+    return want
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_all_of_a_recurrent_sum_to_its_input(spelling):
+    f = lstm(SPELLINGS[spelling])
+    clip = np.random.default_rng(8).normal(size=SHAPE)
+    walks = [unrolled(clip, 2, sign) for sign in (1, -1)]
+    assert np.count_nonzero(walks[0].sum((1, 2, 3)) > 1e-2) == len(clip)
+    settings = {"recurrent": "input"}
+    got = jaxattr.excitation_backprop(f, "cells", **settings)(jnp.asarray(clip), 2)
+    np.testing.assert_allclose(got.cells, walks[0].sum(-1), rtol=1e-9, atol=1e-15)
+    if spelling == "projected before":
+        shares = jaxattr.excitation_backprop(f, "cells")(jnp.asarray(clip), 2)
+        assert np.abs(np.asarray(shares.cells) - got.cells).max() > 1e-3
+        settings |= {"normalise": True, "contrastive": True}
+        got = jaxattr.excitation_backprop(f, "cells", **settings)(jnp.asarray(clip), 2)
+        first, second = (len(clip) * w.sum(-1) / w.sum() for w in walks)
+        want = np.maximum(first - second, 0)
+        assert 0 < np.count_nonzero(want) < want.size
+        np.testing.assert_allclose(got.cells, want, rtol=1e-9, atol=1e-15)
+
+
+def test_a_reset_gate_leaves_the_recurrent_projection_one():
+    rng = np.random.default_rng(9)
+    into, mix, head = (
+        jnp.asarray(np.abs(rng.normal(size=s))) for s in ((3, 4), (4, 4), (4, 2))
+    )
+
+    def step(h, row):
+        new = jax.nn.relu(row @ into + jax.nn.sigmoid(row.sum()) * (h @ mix))
+        return 0.25 * h + 0.75 * new, None
+
+    def f(clip):
+        x = checkpoint_name(clip, "cells").mean((1, 2))
+        return lax.scan(step, jnp.zeros(4), x)[0] @ head
+
+    clip = jnp.asarray(np.abs(rng.normal(size=SHAPE)))
+    settings = {"recurrent": "input", "normalise": True}
+    got = jaxattr.excitation_backprop(f, "cells", **settings)(clip, 1)
+    np.testing.assert_allclose(got.cells.sum(), len(clip), rtol=1e-12)
+    frames = np.asarray(got.cells).sum((1, 2))
+    assert np.all(frames > 0)
+    # Numbers pass everything on, so each step gets what the last one gets.
+    np.testing.assert_allclose(frames, 1, rtol=1e-9)
+
+
+def test_a_normalised_walk_of_worked_numbers():
+    def f(clip):
+        return checkpoint_name(clip, "units").sum((0, 1, 2)) @ jnp.ones((1, 2))
+
+    units = jnp.asarray([[1.0, 3], [2, 2]]).reshape(2, 1, 2, 1)
+    got = jaxattr.excitation_backprop(f, "units", normalise=True)
+    want = [[0.25, 0.75], [0.5, 0.5]]
+    np.testing.assert_allclose(got(units, 0).cells[:, 0], want, rtol=1e-12)
+    assert not got(-units, 0).cells.any()
+    assert np.isnan(jax.jit(got)(units, 7).cells).all()
+
+
+def test_recurrent_is_checked():
+    with pytest.raises(ValueError, match=r"`recurrent`.*'input'.*'paper'"):
+        jaxattr.excitation_backprop(network, "cells", recurrent="paper")
+    with pytest.raises(ValueError, match=r"`f` has no sum of an input and a recurrent"):
+        jaxattr.excitation_backprop(network, "cells", recurrent="input")(
+            jnp.ones(SHAPE), 0
+        )
