@@ -1,4 +1,4 @@
-"""What the video transformers share: sizes, tubelets, attention, blocks, file names.
+"""What the video transformers share: sizes, tubelets, attention, blocks.
 
 Attention is written out, scores, softmax and mixture, so that a program that is traced
 shows its maps.
@@ -6,7 +6,7 @@ shows its maps.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -234,28 +234,3 @@ def draw(
     else:
         return usual(rng, path, shape)
     return np.float32(deviation) * rng.standard_normal(shape, np.float32)
-
-
-def torch_name(
-    path: str, modules: Mapping[str, str], blocks: str
-) -> tuple[str, tuple[int, ...] | None]:
-    """Where a file made by torch holds a parameter of ours, and its axes' permutation.
-
-    Args:
-      path: of the parameter, joined by "/".
-      modules: their names of our modules; those within a block by their path there. A
-        name that is the same needs no entry.
-      blocks: name of their list of blocks, which counts from 0.
-    """
-    owner, _, leaf = path.rpartition("/")
-    if not owner:
-        return modules[leaf], None
-    axes = None
-    if leaf == "kernel":
-        axes = (2, 3, 4, 1, 0) if owner == "embed" else (1, 0)
-    leaf = "bias" if leaf == "bias" else "weight"
-    block, _, part = owner.partition("/")
-    if not part:
-        return f"{modules.get(owner, owner)}.{leaf}", axes
-    number = int(block.removeprefix("layer")) - 1
-    return f"{blocks}.{number}.{modules.get(part, part)}.{leaf}", axes

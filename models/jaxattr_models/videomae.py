@@ -16,6 +16,7 @@ from flax import nnx
 
 from jaxattr_models import _vit
 from jaxattr_models._initialise import build
+from jaxattr_models._torch_names import BLOCK, torch_name
 from jaxattr_models.resnet3d import kinetics400_labels
 from jaxattr_models.spec import ClipSpec
 
@@ -78,18 +79,12 @@ class VideoMAE(nnx.Module):
 
     def live_name(self, path: str) -> tuple[str, tuple[int, ...] | None]:
         """Likewise for the state dict of the modules of transformers 5."""
-        return _vit.torch_name(path, _LIVE, "videomae.encoder.layer")
+        return torch_name(path, _LIVE, "videomae.encoder.layer")
 
 
-_LIVE = {
+_LIVE = BLOCK | {
     "embed": "videomae.embeddings.patch_embeddings.projection",
     "norm": "fc_norm",
-    "attention/query": "attention.attention.query",
-    "attention/key": "attention.attention.key",
-    "attention/value": "attention.attention.value",
-    "attention/out": "attention.output.dense",
-    "mlp_in": "intermediate.dense",
-    "mlp_out": "output.dense",
 }
 
 

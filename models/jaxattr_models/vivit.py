@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxattr_models import _vit
 from jaxattr_models._initialise import build
+from jaxattr_models._torch_names import BLOCK, torch_name
 from jaxattr_models.resnet3d import kinetics400_labels
 from jaxattr_models.spec import ClipSpec
 
@@ -76,11 +77,11 @@ class ViViT(nnx.Module):
           The name there, and the permutation of axes that brings it here (None: as it
           is).
         """
-        return _vit.torch_name(path, _FILE, "vivit.encoder.layer")
+        return torch_name(path, _FILE, "vivit.encoder.layer")
 
     def live_name(self, path: str) -> tuple[str, tuple[int, ...] | None]:
         """Likewise for the state dict of the modules of transformers 5."""
-        return _vit.torch_name(path, _LIVE, "vivit.layers")
+        return torch_name(path, _LIVE, "vivit.layers")
 
 
 _OUTSIDE = {
@@ -89,14 +90,7 @@ _OUTSIDE = {
     "positions": "vivit.embeddings.position_embeddings",
     "norm": "vivit.layernorm",
 }
-_FILE = _OUTSIDE | {
-    "attention/query": "attention.attention.query",
-    "attention/key": "attention.attention.key",
-    "attention/value": "attention.attention.value",
-    "attention/out": "attention.output.dense",
-    "mlp_in": "intermediate.dense",
-    "mlp_out": "output.dense",
-}
+_FILE = _OUTSIDE | BLOCK
 _LIVE = _OUTSIDE | {
     "attention/query": "attention.q_proj",
     "attention/key": "attention.k_proj",

@@ -211,7 +211,7 @@ def test_random_parameters_neither_vanish_nor_explode(name, clips):
     clip = jnp.asarray(clips[0], jnp.float32)
     call = jax.jit(lambda net, clip: net(clip))
     first, again, other = (call(_build(name, seed=s), clip) for s in (1, 1, 2))
-    assert 0.1 < first.std() < 10
+    assert 0.3 < first.std() < 3  # The head is N(0, 1/D) on normalised features.
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-2
 
