@@ -98,7 +98,7 @@ def _positions(count: int, width: int) -> np.ndarray:
     angles = np.arange(count)[:, None] / period[None]
     angles[:, 0::2] = np.sin(angles[:, 0::2])
     angles[:, 1::2] = np.cos(angles[:, 1::2])
-    table = np.float32(angles)[None]
+    table = angles.astype(np.float32)[None]
     table.flags.writeable = False
     return table
 
