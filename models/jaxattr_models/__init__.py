@@ -13,6 +13,8 @@ from jaxattr_models.evidence_transformer import evidence_transformer
 from jaxattr_models.lrcn import lrcn
 from jaxattr_models.resnet3d import mc3_18, r2plus1d_18, r3d_18
 from jaxattr_models.spec import ClipSpec
+from jaxattr_models.videomae import videomae
+from jaxattr_models.vivit import vivit
 from jaxattr_models.weights import CheckpointError, convert, fetch, load, save
 
 __all__ = [
@@ -33,4 +35,6 @@ __all__ = [
     "r2plus1d_18",
     "r3d_18",
     "save",
+    "videomae",
+    "vivit",
 ]

@@ -78,6 +78,24 @@ _TABLE = (
         "dense/bias",
     ),
     Model(
+        "vivit",
+        "jaxattr_models.vivit:vivit",
+        "ViViT-B/16x2: transformer, joint space-time attention, class token",
+        (32, 224, 224),
+        400,
+        88_954_000,
+        "classifier/bias",
+    ),
+    Model(
+        "videomae",
+        "jaxattr_models.videomae:videomae",
+        "VideoMAE-B: transformer, joint space-time attention, mean of all tokens",
+        (16, 224, 224),
+        400,
+        86_534_800,
+        "classifier/bias",
+    ),
+    Model(
         "evidence",
         "jaxattr_models.evidence:evidence",
         "a small network whose clips have a known cause",
@@ -142,7 +160,7 @@ def build(
       name: one of `models()`.
       weights: name of published weights, a file, or None for random parameters.
       num_classes: number of logits; None takes the file's, else the default.
-      **settings: `seed` and `dtype`, as the network's own builder takes them.
+      **settings: `seed`, `dtype` and what else the network's own builder takes.
 
     Raises:
       ValueError: if there is no such network.

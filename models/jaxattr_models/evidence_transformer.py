@@ -6,6 +6,7 @@ differs in that a token, 8 x 8 pixels of two frames, is embedded in two steps (f
 cells of 4 x 4 pixels), and in that the head reads the mean of all tokens.
 """
 
+import dataclasses
 import os
 
 import jax
@@ -20,58 +21,23 @@ from jaxattr_models._evidence import (
     clip_spec,
     make,
 )
+from jaxattr_models._vit import Attention, LayerNorm
 
 _TUBE = 2  # Frames of a token.
 _TIMES, _SIDE = 8, 7  # Tokens: 8 x 7 x 7.
 _CELL, _WIDTH, _HEADS, _HIDDEN = 32, 64, 2, 128
-
-
-class LayerNorm(nnx.Module):
-    """Layer norm; NNX's own does not run in float64 under strict promotion."""
-
-    def __init__(self, width: int):
-        self.scale = nnx.Param(jnp.ones(width))
-        self.bias = nnx.Param(jnp.zeros(width))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[B, T, N, D]` to `[B, T, N, D]`."""
-        x = x - x.mean(-1, keepdims=True)
-        x = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-6)
-        scale, bias = (leaf[...][None, None, None] for leaf in (self.scale, self.bias))
-        return x * scale + bias
-
-
-class Attention(nnx.Module):
-    """Multi-head self-attention over the axis before the features."""
-
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
-        self.heads = heads
-        self.query = nnx.Linear(width, width, rngs=rngs)
-        self.key = nnx.Linear(width, width, rngs=rngs)
-        self.value = nnx.Linear(width, width, rngs=rngs)
-        self.out = nnx.Linear(width, width, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[..., N, D]` to `[..., N, D]`."""
-        split = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
-        query, key, value = (
-            project(x).reshape(split) for project in (self.query, self.key, self.value)
-        )
-        scores = jnp.einsum("...qhd,...khd->...hqk", query, key)
-        weights = nnx.softmax(scores * split[-1] ** -0.5)
-        mixed = jnp.einsum("...hqk,...khd->...qhd", weights, value)
-        return self.out(mixed.reshape(x.shape))
+_EPSILON = 1e-6
 
 
 class Layer(nnx.Module):
     """Attention over time, over space, and a perceptron; each behind a layer norm."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, rngs: nnx.Rngs):
-        self.time_norm = LayerNorm(width)
+        self.time_norm = LayerNorm(width, _EPSILON)
         self.time = Attention(width, heads, rngs=rngs)
-        self.space_norm = LayerNorm(width)
+        self.space_norm = LayerNorm(width, _EPSILON)
         self.space = Attention(width, heads, rngs=rngs)
-        self.mlp_norm = LayerNorm(width)
+        self.mlp_norm = LayerNorm(width, _EPSILON)
         self.mlp_in = nnx.Linear(width, hidden, rngs=rngs)
         self.mlp_out = nnx.Linear(hidden, width, rngs=rngs)
 
@@ -97,16 +63,17 @@ class EvidenceTransformer(nnx.Module):
 
     def __init__(self, num_classes: int, *, rngs: nnx.Rngs):
         self.name = "evidence_transformer"
-        shape = (_TIMES, _SIDE, _SIDE, _WIDTH)
-        taps = dict.fromkeys(("tokens", "layer1", "layer2"), shape)
-        self.spec = clip_spec(num_classes, "layer2", taps)
+        grid = (_TIMES, _SIDE, _SIDE)
+        taps = dict.fromkeys(("tokens", "layer1", "layer2"), (*grid, _WIDTH))
+        spec = clip_spec(num_classes, "layer2", taps)
+        self.spec = dataclasses.replace(spec, tokens=grid)
         self.cell = Convolution(48, _CELL, (1, 1), rngs=rngs)
         self.embed = nnx.Linear(_TUBE * 2 * 2 * _CELL, _WIDTH, rngs=rngs)
         self.time_positions = nnx.Param(jnp.zeros((_TIMES, _WIDTH)))
         self.place_positions = nnx.Param(jnp.zeros((_SIDE**2, _WIDTH)))
         self.layer1 = Layer(_WIDTH, _HEADS, _HIDDEN, rngs=rngs)
         self.layer2 = Layer(_WIDTH, _HEADS, _HIDDEN, rngs=rngs)
-        self.norm = LayerNorm(_WIDTH)
+        self.norm = LayerNorm(_WIDTH, _EPSILON)
         self.head = nnx.Linear(_WIDTH, num_classes, rngs=rngs)
 
     def __call__(self, clip: jax.Array) -> jax.Array:

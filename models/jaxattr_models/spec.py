@@ -32,6 +32,9 @@ class ClipSpec:
       tap: name of the recommended tap for maps at a layer, or None.
       taps: every advertised tap with its shape (T', H', W', C') for a clip of this
         spec.
+      tokens: (T', H', W') of a transformer's tokens, which it numbers row by row, time
+        first; None where a network has no tokens.
+      class_token: whether a class token stands before them, which the head reads.
     """
 
     num_frames: int
@@ -48,6 +51,8 @@ class ClipSpec:
     labels: tuple[str, ...] = ()
     tap: str | None = None
     taps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    tokens: tuple[int, int, int] | None = None
+    class_token: bool = False
 
     def __post_init__(self):
         if self.num_frames < 1:
@@ -59,3 +64,5 @@ class ClipSpec:
             )
         if any(s <= 0 for s in self.std):
             raise ValueError(f"`std` must be positive, got {self.std}.")
+        if self.class_token and self.tokens is None:
+            raise ValueError("`class_token` needs `tokens`, before which it stands.")

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +21,16 @@ def load(module: nnx.Module, weights: str | os.PathLike) -> None:
     """Replaces every parameter and statistic of a module by a checkpoint's.
 
     Arrays are cast to the dtype of the module's own. A file may name them as `save`
-    does, or as the original implementation does if the module knows these names
-    (`module.source_name`); a prefix "module." is dropped, and so are torch's
+    does, or as the original implementation does if the module knows these names: those
+    of its published files (`module.source_name`), and those of its modules where they
+    differ (`module.live_name`). A prefix "module." is dropped, and so are torch's
     `num_batches_tracked`.
 
     Args:
       module: changed in place, and only if everything fits; its leaves may be
         `jax.ShapeDtypeStruct`s.
-      weights: a `.pth` or `.safetensors` file, or the name of published weights of
-        `module.name`, which are downloaded once.
+      weights: a `.pth`, `.bin` or `.safetensors` file, or the name of published weights
+        of `module.name`, which are downloaded once.
 
     Raises:
       CheckpointError: if the name is unknown, the download fails, or the file is
@@ -147,14 +148,22 @@ def _plain_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def _spelling(module, leaves: Iterable[str], arrays: Mapping) -> dict:
+    """Name in the file and permutation of axes, by leaf: those that fit the most."""
+    known = ("source_name", "live_name")
+    spellings = [getattr(module, name) for name in known if hasattr(module, name)]
+    spellings.append(lambda path: (path, None))
+    tables = [{path: spell(path) for path in leaves} for spell in spellings]
+    # The first of equals: a file of another network lacks what is published.
+    return max(tables, key=lambda table: sum(n in arrays for n, _ in table.values()))
+
+
 def _match(module, leaves: Mapping, arrays: Mapping[str, np.ndarray]) -> dict:
     """Pairs leaves with arrays, or raises one error with all that does not fit."""
-    sources = {path: (path, None) for path in leaves}
-    if hasattr(module, "source_name") and not arrays.keys() & leaves.keys():
-        sources = {path: module.source_name(path) for path in leaves}
-    names = {path: name for path, (name, _) in sources.items()}
-    missing = sorted(set(names.values()) - set(arrays))
-    surplus = sorted(set(arrays) - set(names.values()))
+    sources = _spelling(module, leaves, arrays)
+    names = {name for name, _ in sources.values()}
+    missing = sorted(names - set(arrays))
+    surplus = sorted(set(arrays) - names)
     misshaped, nonfinite, values = [], [], {}
     for path, (name, axes) in sources.items():
         if name not in arrays:
