@@ -1,6 +1,6 @@
 """Re-evaluating a traced program: the network as operations that rules can replace."""
 
-from jaxattr.program._facts import Fact, bodies, fresh, infer
+from jaxattr.program._facts import Fact, bodies, carried, fresh, infer, opened
 from jaxattr.program._fold_convs import fold_convs
 from jaxattr.program._geometry import Axis
 from jaxattr.program._interpreter import Rule, evaluate
@@ -13,10 +13,12 @@ __all__ = [
     "Rule",
     "Traced",
     "bodies",
+    "carried",
     "evaluate",
     "fold_convs",
     "fresh",
     "infer",
+    "opened",
     "split",
     "trace",
 ]

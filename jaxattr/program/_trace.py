@@ -66,6 +66,18 @@ class Traced:
 
         return network
 
+    def carrying(self, leaves: Sequence[Any], rule: Rule) -> list[Any]:
+        """Evaluates on other things than arrays, which the rule knows to handle.
+
+        Args:
+          leaves: pytrees in place of the leaves of the clip.
+          rule: as in `under`; it is asked about all that they meet.
+
+        Returns:
+          What stands in place of the leaves of the output.
+        """
+        return self._leaves(self._weights, leaves, self._with(rule), Taps.none())
+
     def tapped(
         self,
         clip: Any,
@@ -127,12 +139,19 @@ class Traced:
         return [False] * num_weights + [True] * len(jax.tree.leaves(self.clip))
 
     def _evaluate(self, weights, clip, rule, taps):
-        consts, arrays = weights[: self._num_consts], weights[self._num_consts :]
-        args = [*arrays, *jax.tree.leaves(clip)]
-        results = evaluate(
-            self.jaxpr, consts, args, rule, active=self._active, taps=taps
-        )
+        results = self._leaves(weights, jax.tree.leaves(clip), rule, taps)
         return jax.tree.unflatten(jax.tree.structure(self.output), results)
+
+    def _leaves(self, weights, leaves, rule, taps):
+        consts, arrays = weights[: self._num_consts], weights[self._num_consts :]
+        return evaluate(
+            self.jaxpr,
+            consts,
+            [*arrays, *leaves],
+            rule,
+            active=self._active,
+            taps=taps,
+        )
 
     def _check(self, clip):
         got = jax.tree.map(_struct, clip)
