@@ -12,6 +12,10 @@ from jax import lax
 import jaxattr
 
 RULES = ("rescale", "reveal_cancel")
+slow = pytest.mark.slow
+either_rule = pytest.mark.parametrize(
+    "rule", ["rescale", pytest.param("reveal_cancel", marks=slow)]
+)
 SHAPE = (4, 6, 5, 3)  # T, H, W, C all differ.
 RNG = np.random.default_rng(0)
 W, V = RNG.normal(size=(3, 3)), RNG.normal(size=(3, 3))
@@ -45,6 +49,20 @@ def test_worked_numbers(f, rule, clip, want):
     got = jaxattr.deep_lift(f, rule=rule)(clip, 0)
     np.testing.assert_allclose(got.values.ravel(), want, atol=1e-12)
     np.testing.assert_allclose(got.change, f(clip)[0] - f(0 * clip)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("clip", "want"),
+    [((4.0, 1.0), (1, 0)), ((2.0, 1.0), (0, -1)), ((3.0, 3.0), (0, 0))],
+)
+def test_a_maximum_is_lifted_by_the_new_one_and_let_down_by_the_old(clip, want):
+    baseline = row(0.0, 3.0)
+    for f in (lambda x: x.max()[None], lambda x: jnp.maximum(x[0, 0, 0], x[0, 0, 1])):
+        got = jaxattr.deep_lift(f, baseline=baseline)(row(*clip), 0)
+        np.testing.assert_array_equal(got.values.ravel(), want)
+    f = lambda x: x.min()[None]
+    got = jaxattr.deep_lift(f, baseline=-baseline)(-row(*clip), 0)
+    np.testing.assert_array_equal(got.values.ravel(), -np.asarray(want))
 
 
 class Theirs(torch.nn.Module):
@@ -252,7 +270,7 @@ LARGE = ("convolutional", "recurrent", "scan", "attention")
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        pytest.param(name, rule, marks=pytest.mark.slow)
+        pytest.param(name, rule, marks=slow)
         if name in LARGE and rule == "reveal_cancel"
         else (name, rule)
         for name in NETWORKS
@@ -299,7 +317,7 @@ def test_a_difference_lost_in_rounding_has_the_derivative():
     np.testing.assert_allclose(got, tiny, rtol=1e-12)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@either_rule
 def test_a_dummy_frame_gets_exactly_nothing(rule):
     def f(clip):
         return small(clip[jnp.asarray([0, 1, 3])])
@@ -309,7 +327,7 @@ def test_a_dummy_frame_gets_exactly_nothing(rule):
     np.testing.assert_array_equal(got[2], 0)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@either_rule
 def test_checkpoint_and_vmap_change_nothing(rule):
     explain = jaxattr.deep_lift(twice, baseline=BASELINE, rule=rule)
     want = explain(CLIP, 1).values
@@ -321,7 +339,7 @@ def test_checkpoint_and_vmap_change_nothing(rule):
     np.testing.assert_allclose(got, want, atol=1e-12 * scale)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@either_rule
 def test_an_explanation_has_a_gradient(rule):
     rng = np.random.default_rng(3)
     way, weights = rng.normal(size=(2, *SHAPE))
