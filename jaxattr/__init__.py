@@ -39,6 +39,7 @@ from jaxattr.perturbation import extremal_perturbation, step
 from jaxattr.program import fold_convs
 from jaxattr.rules import (
     deconvnet,
+    deep_lift,
     deep_taylor,
     excitation_backprop,
     guided_backprop,
@@ -55,6 +56,7 @@ __all__ = [
     "control",
     "data",
     "deconvnet",
+    "deep_lift",
     "deep_taylor",
     "excitation_backprop",
     "expected_gradients",

@@ -48,8 +48,9 @@ def _layers(name, gradients=1):
     )
 
 
-def _rules(name, heatmap=voxels):
-    return Method(name, getattr(rules, name), "rules", False, lambda s: 1, heatmap)
+def _rules(name, heatmap=voxels, gradients=1):
+    transform = getattr(rules, name)
+    return Method(name, transform, "rules", False, lambda s: gradients, heatmap)
 
 
 def _attention(name):
@@ -107,6 +108,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _rules("excitation_backprop", cells),
             _rules("lrp"),
             _rules("deep_taylor"),
+            _rules("deep_lift", gradients=2),
             _attention("attention_rollout"),
             _attention("gradient_rollout"),
             _attention("transformer_attribution"),

@@ -1,7 +1,16 @@
 """Re-evaluating a traced program: the network as operations that rules can replace."""
 
 from jaxattr.program._attention import Map, is_attention, maps, with_attention
-from jaxattr.program._facts import Fact, Made, bodies, fresh, infer, outcome
+from jaxattr.program._facts import (
+    Fact,
+    Made,
+    bodies,
+    carried,
+    fresh,
+    infer,
+    opened,
+    outcome,
+)
 from jaxattr.program._fold_convs import fold_convs
 from jaxattr.program._geometry import Axis
 from jaxattr.program._interpreter import Rule, evaluate
@@ -16,12 +25,14 @@ __all__ = [
     "Rule",
     "Traced",
     "bodies",
+    "carried",
     "evaluate",
     "fold_convs",
     "fresh",
     "infer",
     "is_attention",
     "maps",
+    "opened",
     "outcome",
     "split",
     "trace",

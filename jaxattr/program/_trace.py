@@ -83,6 +83,18 @@ class Traced:
 
         return network
 
+    def carrying(self, leaves: Sequence[Any], rule: Rule) -> list[Any]:
+        """Evaluates on other things than arrays, which the rule knows to handle.
+
+        Args:
+          leaves: pytrees in place of the leaves of the clip.
+          rule: as in `under`; it is asked about all that they meet.
+
+        Returns:
+          What stands in place of the leaves of the output.
+        """
+        return self._leaves(self._weights, leaves, self._with(rule), Taps.none())
+
     def tapped(
         self,
         clip: Any,
@@ -177,12 +189,15 @@ class Traced:
         return self._evaluate(weights, clip, rules, taps, lift)
 
     def _evaluate(self, weights, clip, rule, taps, lift=lambda value: value):
+        results = self._leaves(weights, jax.tree.leaves(clip), rule, taps, lift)
+        return jax.tree.unflatten(jax.tree.structure(self.output), results)
+
+    def _leaves(self, weights, leaves, rule, taps, lift=lambda value: value):
         consts, arrays = weights[: self._num_consts], weights[self._num_consts :]
-        args = [*arrays, *jax.tree.leaves(clip)]
-        results = evaluate(
+        args = [*arrays, *leaves]
+        return evaluate(
             self.jaxpr, consts, args, rule, active=self._active, taps=taps, lift=lift
         )
-        return jax.tree.unflatten(jax.tree.structure(self.output), results)
 
     def _check(self, clip):
         got = jax.tree.map(_struct, clip)

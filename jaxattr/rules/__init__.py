@@ -1,5 +1,6 @@
 """Methods that change how operations propagate backward."""
 
+from jaxattr.rules._deep_lift import Contributions, deep_lift
 from jaxattr.rules._excitation_backprop import ExcitationMap, excitation_backprop
 from jaxattr.rules._guided_backprop import RuleAttribution, deconvnet, guided_backprop
 from jaxattr.rules._lrp import Product, Relevances, deep_taylor, lrp
@@ -16,6 +17,7 @@ from jaxattr.rules._replaced import Replaced, replaced
 __all__ = [
     "AlphaBeta",
     "Bounded",
+    "Contributions",
     "Epsilon",
     "ExcitationMap",
     "Flat",
@@ -26,6 +28,7 @@ __all__ = [
     "RuleAttribution",
     "Squared",
     "deconvnet",
+    "deep_lift",
     "deep_taylor",
     "excitation_backprop",
     "guided_backprop",
