@@ -1,6 +1,12 @@
 """Re-evaluating a traced program: the network as operations that rules can replace."""
 
-from jaxattr.program._attention import Map, is_attention, maps, with_attention
+from jaxattr.program._attention import (
+    Map,
+    is_attention,
+    maps,
+    with_attention,
+    with_names,
+)
 from jaxattr.program._facts import (
     Fact,
     Made,
@@ -37,4 +43,5 @@ __all__ = [
     "split",
     "trace",
     "with_attention",
+    "with_names",
 ]

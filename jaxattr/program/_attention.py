@@ -1,6 +1,6 @@
 """Attention maps of a program: found by what they are, and named as taps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import NamedTuple
 
 from jax.ad_checkpoint import checkpoint_name
@@ -32,15 +32,25 @@ def with_attention(network: Traced) -> Traced:
     depends on the clip. It has the axes [..., heads, queries, keys] that its author
     gave it. A network without one is returned as it is.
     """
-    found = _attention(network)
-    if not found:
+    return with_names(network, _attention(network), NAME)
+
+
+def with_names(network: Traced, equations: Set[int], name: str) -> Traced:
+    """The network in which the results of some equations are taps.
+
+    Args:
+      network: returned as it is if there are no such equations.
+      equations: by id, each with one result.
+      name: of the taps, numbered if there are several.
+    """
+    if not equations:
         return network
 
     def named(eqn, values, facts):
-        if id(eqn) not in found:
+        if id(eqn) not in equations:
             return None
-        (value,) = network.apply(eqn, values)
-        return [checkpoint_name(value, MODULE + NAME)]
+        (value,) = network.run(eqn, values)
+        return [checkpoint_name(value, MODULE + name)]
 
     return trace(network.under(named), network.clip, fold=False)
 

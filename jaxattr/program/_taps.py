@@ -8,14 +8,16 @@ Inside a `scan` a tap has a leading axis, one row for each step. Inside `cond` a
 """
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Jaxpr, JaxprEqn
 
 from jaxattr.program._facts import bodies
 
+Put = Callable[[jax.Array, jax.Array], jax.Array]
 MODULE = "module:"  # Before names that were not written by the model's author.
 
 
@@ -38,13 +40,18 @@ class Taps:
 
     Attributes:
       found: key -> value, as far as the run has come.
-      inject: key -> what is added to the value; all others stay.
+      inject: key -> what meets the value, by `put`; all others stay.
     """
 
-    def __init__(self, totals: Mapping[str, int], inject: Mapping[str, jax.Array]):
+    def __init__(
+        self,
+        totals: Mapping[str, int],
+        inject: Mapping[str, jax.Array],
+        put: Put = jnp.add,
+    ):
         self.found: dict[str, jax.Array] = {}
         self.inject = dict(inject)
-        self._totals = totals
+        self._totals, self._put = totals, put
         self._seen: collections.Counter[str] = collections.Counter()
 
     @classmethod
@@ -53,13 +60,15 @@ class Taps:
         return cls({}, {})
 
     @classmethod
-    def of(cls, jaxpr: Jaxpr, inject: Mapping[str, jax.Array]) -> "Taps":
+    def of(
+        cls, jaxpr: Jaxpr, inject: Mapping[str, jax.Array], put: Put = jnp.add
+    ) -> "Taps":
         """Collects all that can be tapped in a program.
 
         Raises:
           ValueError: a name that the model's author gave twice.
         """
-        return cls(totals(jaxpr), inject)
+        return cls(totals(jaxpr), inject, put)
 
     def at(self, name: str, value: jax.Array) -> jax.Array:
         """Meets a named value; returns what the program goes on with."""
@@ -67,13 +76,13 @@ class Taps:
             return value
         key = self._key(name)
         if key in self.inject:
-            value = value + self.inject[key]
+            value = self._put(value, self.inject[key])
         self.found[key] = value
         return value
 
     def inside(self, inject: Mapping[str, jax.Array]) -> "Taps":
         """For a body that is traced apart: may be called again for the same body."""
-        inner = Taps(self._totals, inject)
+        inner = Taps(self._totals, inject, self._put)
         inner._seen = self._seen.copy()
         return inner
 

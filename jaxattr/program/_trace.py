@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
 
@@ -19,7 +20,7 @@ from jaxattr.program._facts import See, fresh, infer
 from jaxattr.program._geometry import Axes, Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate, replay
 from jaxattr.program._modules import named_modules
-from jaxattr.program._taps import Taps
+from jaxattr.program._taps import Put, Taps
 from jaxattr.program._wide import lift, wide_params, widened
 
 
@@ -101,20 +102,22 @@ class Traced:
         inject: Mapping[str, jax.Array] | None = None,
         rule: Rule | None = None,
         wide: bool = False,
+        put: Put = jnp.add,
     ) -> tuple[Any, dict[str, jax.Array]]:
         """Evaluates the network, and returns its output and every tap.
 
         Args:
           clip: of the traced shapes and dtypes.
-          inject: name of a tap -> what is added to it.
+          inject: name of a tap -> what meets it there.
           rule: as in `under`.
           wide: as in `widened`, the clip excepted: output and taps are widened.
+          put: how it meets it, by addition or otherwise.
 
         Raises:
           ValueError: two values of one name, or another clip than that of the trace.
         """
         self._check(clip)
-        taps = Taps.of(self.jaxpr, inject or {})
+        taps = Taps.of(self.jaxpr, inject or {}, put)
         rule = _keep if rule is None else rule
         if wide:
             output = self._widely(self._weights, clip, rule, taps)

@@ -1,0 +1,81 @@
+"""The gradient filter of FGVis: no unit is driven beyond what the clip makes of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxattr._score import Network
+from jaxattr.program import trace, with_names
+from jaxattr.rules._non_linearities import non_linearities
+
+_NAME = "non_linearity"
+# Two evaluations of one clip may differ in rounding, of the order of the layer's
+# largest number. Without leave for that half of all units were out of bounds there.
+_SLACK = 1e-5
+
+
+def gradient_filter(f: Network, clip: Any) -> Callable[[Any], Any]:
+    r"""Returns the network with gradients that cannot make adversarial evidence.
+
+    Let :math:`h(x)` be what a unit gives for the clip. Evaluated at an intermediate
+    explanation :math:`e`, the gradient passes the unit only where :math:`\min(0, h(x))
+    \le h(e) \le \max(0, h(x))`: a unit may be less active than in the clip, never more,
+    nor of the other sign. Nothing is clipped forward, and there is no parameter.
+
+    Args:
+      f: network, one clip [T, H, W, C] (or a pytree of arrays) -> output.
+      clip: the clip that is explained, whose activations are the bounds.
+
+    Returns:
+      `network(e) -> output`, a `jax.tree_util.Partial` with the arrays of `f` and the
+      clip as leaves; its output is that of `f`. The filter stands behind every ReLU,
+      gelu, swish, elu, sigmoid and hyperbolic tangent, per position, and per step of a
+      `scan`; not behind soft-max, pools, norms and sums.
+
+    Raises:
+      TypeError: `f` is not callable.
+      ValueError: from the call, a network without a non-linearity that can be seen, or
+        an `e` that is not like the clip.
+
+    References:
+      Wagner et al., "Interpretable and Fine-Grained Visual Explanations for
+      Convolutional Neural Networks", CVPR 2019, https://arxiv.org/abs/1908.02686. Our
+      reading: sigmoids and tangents of recurrent cells are filtered likewise.
+    """
+    if not callable(f):
+        raise TypeError(f"`f` must be a callable network, got {type(f).__name__}.")
+    return jax.tree_util.Partial(_filtered, f, jax.tree.map(jnp.asarray, clip))
+
+
+def _filtered(f, clip, e):
+    network = trace(f, clip)
+    units = non_linearities(network)
+    if not units:
+        raise ValueError(
+            "`f` has no non-linearity that can be seen, so there is nothing to filter."
+        )
+    network = with_names(network, units, _NAME)
+    taps = network.tapped(clip)[1].items()
+    bounds = {name: h for name, h in taps if name.partition("#")[0] == _NAME}
+    return network.tapped(e, bounds, put=_within)[0]
+
+
+@jax.custom_vjp
+def _within(h, bound):
+    return h
+
+
+def _forward(h, bound):
+    slack = _SLACK * jnp.abs(bound).max()
+    low, high = jnp.minimum(bound, 0) - slack, jnp.maximum(bound, 0) + slack
+    return h, (low <= h) & (h <= high)
+
+
+def _backward(inside, cotangent):
+    zero = jnp.zeros_like(cotangent)
+    return jnp.where(inside, cotangent, zero), zero
+
+
+_within.defvjp(_forward, _backward)
