@@ -25,6 +25,7 @@ METHODS = {
     "excitation_backprop": {},
     "lrp": {},
     "lrp, gamma": {"rules": "gamma"},
+    "deep_lift": {},
 }
 
 

@@ -117,6 +117,8 @@ def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path, c
     # A second run takes what is there, and another setting is another row.
     before, hashes = len(seen), {name: row["hash"] for name, row in rows.items()}
     evidence.main([*quick, "--rounds", "0"])
+    elsewhere = ["--out", str(tmp_path / "joined.json"), "--reuse", str(out)]
+    evidence.main([*quick, "--rounds", "0", *elsewhere])
     assert len(seen) == before
     registered(fake("brightest", brightest, settings=MappingProxyType({"level": 4})))
     evidence.main(
