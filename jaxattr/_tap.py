@@ -121,7 +121,7 @@ def volume(
       axes: where each of its axes lies on the clip.
 
     Raises:
-      ValueError: it has no extent in space and time.
+      ValueError: it has no extent in space and time, or has these axes flattened.
     """
     order = [i for i in range(x.ndim) if i != channels] + [channels]
     x = x.transpose(order)
@@ -131,7 +131,13 @@ def volume(
             f"`f` must have values [T, H, W, C] to be shown on a clip, got shape "
             f"{x.shape} on the way to `layer`."
         )
-    return _volume(x), _in_order([axes[order[i]] for i in kept])
+    found = [axes[order[i]] for i in kept]
+    if any(axis and axis.which != i for i, axis in enumerate(found[:3])):
+        raise ValueError(
+            f"`f` must have values [T, H, W, C] to be shown on a clip, got shape "
+            f"{x.shape} on the way to `layer`, whose axes are others."
+        )
+    return _volume(x), _in_order(found)
 
 
 def _in_order(axes):

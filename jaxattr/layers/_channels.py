@@ -149,6 +149,11 @@ def _squeezed(eqn, axis):
     return None if axis in gone else axis - sum(i < axis for i in gone)
 
 
+def _reduced(eqn, axis):
+    gone = eqn.params["axes"]
+    return None if axis in gone else axis - sum(i < axis for i in gone)
+
+
 def _windowed(eqn, axis):
     params = eqn.params
     whole = params["window_dimensions"][axis] == params["window_strides"][axis] == 1
@@ -169,4 +174,5 @@ _MOVES = {
     "pad": _cut,
     "rev": lambda eqn, axis: None if axis in eqn.params["dimensions"] else axis,
     **dict.fromkeys(("reduce_window_max", "reduce_window_sum"), _windowed),
+    **dict.fromkeys(("reduce_max", "reduce_sum"), _reduced),
 }

@@ -202,3 +202,36 @@ def test_bad_settings_are_named():
         jaxattr.class_feature_pyramids(
             lambda clip: checkpoint_name(clip, "x").mean((0, 1, 2)), "x"
         )(clip, 0)
+
+
+def test_means_over_blocks_are_pools():
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
+
+    def blocks(x):  # [1, 6, 6, 8, 4]: two rows are one.
+        _, t, h, w, c = x.shape
+        return x.reshape(1, t, h // 2, 2, w, c).mean(3)
+
+    def windows(x):
+        size = (1, 1, 2, 1, 1)
+        return lax.reduce_window(x, 0.0, lax.add, size, size, "VALID") / 2
+
+    got, want = (
+        jaxattr.class_feature_pyramids(ending(pool), "cells", threshold=0.2)(clip, 1)
+        for pool in (blocks, windows)
+    )
+    assert np.ptp(want.values) > 0
+    np.testing.assert_allclose(got.values, want.values, rtol=1e-9)
+
+
+def test_axes_that_lie_otherwise_are_refused():
+    def flattened(x):  # Time alone is convolved, places are one axis.
+        _, t, h, w, c = x.shape
+        x = lax.conv_general_dilated(
+            x.reshape(1, t, h * w, c), jnp.asarray(MIDDLE[0]), (1, 1), "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        return x.reshape(1, t, h, w, c)
+
+    explain = jaxattr.class_feature_pyramids(ending(flattened), "cells", depth=2)
+    with pytest.raises(ValueError, match="on the way to `layer`, whose axes are other"):
+        explain(jnp.ones(SHAPE), 0)
