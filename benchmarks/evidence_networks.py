@@ -3,8 +3,9 @@
 Every architecture and training on clips of one split: as rendered, with a panning
 camera, and without their evidence, where the right answer is "none". A benchmark of
 explanations stands on networks that know the answer; a family that a network knows to
-less than 95 % in any of its trainings is not claimed for it. Beside them the median
-time of one input gradient.
+less than 95 % in any of its trainings is not claimed for it. Beside them the share of
+clips that are certified for it (right, right from the evidence alone, and no longer
+right without it), and the median time of one input gradient.
 """
 
 import argparse
@@ -61,6 +62,15 @@ def _score(networks, split, family, num, settings):
     }
 
 
+def _certified(net, split, family, num):
+    """Share of the first clips of a split that are certified, and of each condition."""
+    judge = evidence.certify(jaxattr.fold_convs(net), family, num_windows=1)
+    samples = evidence.certified_samples(judge, evidence.split_key(split), num)
+    names = ("certified", "right", "keeps", "flips")
+    found = samples.certificates
+    return {name: float(np.mean(getattr(found, name))) for name in names}
+
+
 def _gradient_seconds(net):
     clip = jnp.zeros((16, 56, 56, 3), jnp.float32)
     gradient = jax.jit(jax.grad(lambda clip, net: jaxattr.fold_convs(net)(clip)[0]))
@@ -81,6 +91,10 @@ def _show(record):
             ]
             listed = " | ".join(f"{cell:.3f}" for cell in cells)
             print(f"| {name} | {weights} | {listed} |")
+            shares = [row["certified"][family]["certified"] for family in families]
+            print(
+                "| | certified | " + " | ".join(f"{s:.2f}" for s in shares) + " | | |"
+            )
         print(f"  claimed: {', '.join(network['claimed'])}")
 
 
@@ -89,6 +103,7 @@ def main():
     parser.add_argument("--split", default="test", choices=("dev", "test"))
     parser.add_argument("--num", type=int, default=512, help="clips of each family")
     parser.add_argument("--num-variants", type=int, default=128)
+    parser.add_argument("--num-certified", type=int, default=48)
     parser.add_argument("--out", help="JSON file to write")
     args = parser.parse_args()
 
@@ -102,7 +117,7 @@ def main():
         "machine": _timing.machine(),
         "split": args.split,
         "num": {"as rendered": args.num, "camera": args.num_variants}
-        | {"none": args.num_variants},
+        | {"none": args.num_variants, "certified": args.num_certified},
         "networks": {},
     }
     for name, weights in networks:
@@ -112,7 +127,7 @@ def main():
         entry["weights"][weights] = {
             "sha256": hashlib.sha256(file).hexdigest(),
             "bytes": len(file),
-        } | {variant: {} for variant in VARIANTS}
+        } | {variant: {} for variant in (*VARIANTS, "certified")}
     for family in evidence.FAMILIES:
         for variant, settings in VARIANTS.items():
             num = record["num"][variant]
@@ -120,6 +135,9 @@ def main():
             for (name, weights), score in scores.items():
                 rows = record["networks"][name]["weights"]
                 rows[weights][variant][family] = score
+        for (name, weights), net in networks.items():
+            row = record["networks"][name]["weights"][weights]["certified"]
+            row[family] = _certified(net, args.split, family, args.num_certified)
         print(f"{family} done", flush=True)
     for name, entry in record["networks"].items():
         rows = entry["weights"].values()

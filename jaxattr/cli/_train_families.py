@@ -17,14 +17,18 @@ from jaxattr.data import evidence
 # One recipe for each architecture.
 RECIPES = {
     "factored": Recipe(6e-3, 1600, batch_size=32),
-    "3d": Recipe(5e-3, 1600, batch_size=32),
-    "lstm": Recipe(3e-3, 1600, batch_size=32, clip_norm=1.0),
+    "3d": Recipe(5e-3, 2400, batch_size=32),
+    "lstm": Recipe(3e-3, 2600, batch_size=32, clip_norm=1.0),
     "transformer": Recipe(2e-3, 1600, batch_size=32, clip_norm=1.0),
 }
 
 _NONE = 1 / 8  # Share of the clips that lack their evidence.
 _CAMERA = 1 / 4  # Share of the clips in which the camera pans.
-_SHARES = {"motion": 3.0, "appearance": 2.0}  # Every other family counts 1.
+_SHARES = {
+    "motion": 3.0,
+    "appearance": 2.0,
+    "trigger": 2.0,
+}  # Every other family counts 1.
 
 
 class FamiliesReport(NamedTuple):

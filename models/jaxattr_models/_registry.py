@@ -55,9 +55,9 @@ def _torchvision(filename: str, megabytes: float, top1: float, top5: float) -> W
     )
 
 
-def _families(network: str, sha256: str, megabytes: float, top1: float) -> Weights:
+def _families(stem: str, sha256: str, megabytes: float, top1: float) -> Weights:
     return Weights(
-        f"{network}-0.safetensors",
+        f"{stem}.safetensors",
         None,
         sha256,
         megabytes,
@@ -87,28 +87,52 @@ CATALOGUE: dict[tuple[str, str], Weights] = {
         "synthetic clips of jaxattr.data.evidence",
     ),
     ("evidence_factored", "families-0"): _families(
-        "evidence_factored",
-        "13bf11f7533c33915840400ee1f33c983758f8b2adb8f727d426d43a9e5e01c1",
+        "evidence_factored-0",
+        "57f0cde0e335ead4f49f6a2e144a32a107c481f5790e482f49db75560ac9209d",
         0.3,
-        0.9874,
+        0.9978,
+    ),
+    ("evidence_factored", "families-1"): _families(
+        "evidence_factored-1",
+        "a6b4a8bd5e0ecaf89894e77e3ad1753475bcc92fce41ad5f176b2dca141b977a",
+        0.3,
+        0.9989,
     ),
     ("evidence_3d", "families-0"): _families(
-        "evidence_3d",
-        "23aad8aaf4a189afa09f4aff4ee782074844a75d5b15daacdca93db46e44c146",
+        "evidence_3d-0",
+        "84b9a866b4a0ece2e04c1f45b99c090cbdd57c107391ff79b87582248e9b5ecc",
         0.4,
-        0.9099,
+        0.9966,
+    ),
+    ("evidence_3d", "families-1"): _families(
+        "evidence_3d-1",
+        "d316c85ea76787251c11821a7dfc3eacafa80b151bdf81e5048bca748cadae8f",
+        0.4,
+        0.9989,
     ),
     ("evidence_lstm", "families-0"): _families(
-        "evidence_lstm",
-        "2be417d8f43ecb7972bc62c0d027e4f543b475df6fc7e4e49a1f312498f4d60b",
+        "evidence_lstm-0",
+        "9476c22730867c158cf2b651b266dc825be40f9d1f66ce69c3be396da8d95150",
         0.4,
-        0.8594,
+        0.9788,
+    ),
+    ("evidence_lstm", "families-1"): _families(
+        "evidence_lstm-1",
+        "cb2cf9adda10c69b748c42e616bbb6272fd2e9e10aa6a56b18c706ba3d051f09",
+        0.4,
+        0.9620,
     ),
     ("evidence_transformer", "families-0"): _families(
-        "evidence_transformer",
-        "52f58dd2c0b9bcaa8c98f3bf3e07f4af90331a17b4ea90eef4a678f9e3c1c284",
+        "evidence_transformer-0",
+        "2eb72de9d59c56ce1ca350e060cf77798a885ebf404567645b8a9f34179930bd",
         0.5,
-        0.9841,
+        0.9729,
+    ),
+    ("evidence_transformer", "families-1"): _families(
+        "evidence_transformer-1",
+        "12cdaa341f43808f3607a68baa2044b7e2d73046982c74ce5db63a65bfdc85ff",
+        0.5,
+        0.9735,
     ),
 }
 

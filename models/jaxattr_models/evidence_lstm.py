@@ -78,8 +78,8 @@ def evidence_lstm(
 
     Args:
       num_classes: K, the number of logits.
-      weights: "families-0" (shipped with this package), a `.safetensors` file, or None
-        for random parameters.
+      weights: "families-0" or "families-1" (two trainings, shipped with this package),
+        a `.safetensors` file, or None for random parameters.
       seed: of the random parameters.
       dtype: of the parameters, and thereby of the computation.
 

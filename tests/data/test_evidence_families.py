@@ -364,24 +364,32 @@ def test_context_lies_along_the_border_all_the_time(own):
     assert bands
 
 
-def test_trigger_swaps_in_every_frame_and_its_decoy_never():
-    still = 0
-    for seed in range(6):
+def test_trigger_swaps_its_fields_and_the_decoy_rests_or_blinks_as_a_whole():
+    rests = blinks = 0
+    for seed in range(10):
         one = _shown("trigger", seed, "background", "still", "mover")
         for part in ("trigger", "decoy"):
             mask = _part(one, "trigger", part)
             both = mask[1:] & mask[:-1]
             change = np.abs(np.diff(one.clip, axis=0)).max(-1)[both]
+            looks = [
+                np.ptp(frame[m], axis=0).max() > 0.8
+                for frame, m in zip(one.clip, mask)
+                if m.any()
+            ]
             if part == "trigger":
                 frames = mask.any((1, 2)).sum()
                 assert 3 <= frames <= 6
                 assert change.min() > 0.8
+                assert all(looks)
                 assert mask.sum() == frames * mask.any(0).sum()  # It does not move.
                 assert np.sqrt(mask.any(0).sum()) in (6, 7, 8)
             elif both.any():
-                still += 1
-                assert change.max() < 0.101
-    assert still
+                assert len(set(looks)) == 1
+                rests, blinks = rests + looks[0], blinks + (not looks[0])
+                assert (change.max() < 0.101) if looks[0] else (change.min() > 0.8)
+    assert rests
+    assert blinks
 
 
 @pytest.mark.parametrize("name", NAMES)

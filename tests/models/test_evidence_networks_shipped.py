@@ -57,6 +57,14 @@ def test_the_record_is_of_these_files(name, weights):
     assert top1 == pytest.approx(np.mean(scores), abs=5e-3)
 
 
+def test_most_clips_of_every_family_are_certified():
+    for entry in RECORD.values():
+        assert len(entry["weights"]) >= 2  # Trainings.
+        for row in entry["weights"].values():
+            assert set(row["certified"]) == set(evidence.FAMILIES)
+            assert min(score["certified"] for score in row["certified"].values()) >= 0.6
+
+
 def test_labels_are_those_of_the_clips():
     assert LABELS == evidence.LABELS
     for name, weights in SHIPPED:

@@ -23,7 +23,7 @@ from jaxattr.data.evidence._surroundings import (
 )
 
 _LABELS = ("disc", "ring", "cross", "checks")
-_RADIUS = (5.0, 16.0)  # Units; small ones are more frequent.
+_RADIUS = (6.0, 16.0)  # Units; small ones are more frequent.
 _FRAMES = (6, 16)
 _SPEED = 1.0  # Units per frame, at most; half of the objects do not move.
 _MAGENTA, _DARK = (0.95, 0.12, 0.75), (0.12, 0.02, 0.10)
@@ -56,7 +56,7 @@ def _draw(k_draws, k_texture, own, view: View):
         [own == 0, own == 1, own == 2],
         [
             distance - radius,
-            jnp.abs(distance - 0.76 * radius) - 0.24 * radius,
+            jnp.abs(distance - 0.8 * radius) - 0.2 * radius,
             jnp.minimum(
                 jnp.maximum(a - arm, b - radius), jnp.maximum(b - arm, a - radius)
             ),

@@ -1,7 +1,9 @@
 """A planted trigger decides: a patch of two by two fields that swap in every frame.
 
-The same patch at rest lies elsewhere as a decoy, so that it takes space and time to
-tell them apart. `plant` puts the trigger into any clip.
+A decoy lies elsewhere in three of four clips: the same patch at rest, or a patch that
+is all of one colour and changes to the other in every frame. So neither the look of a
+frame nor how much changes tells them apart: it takes space and time. `plant` puts the
+trigger into any clip.
 """
 
 import jax
@@ -35,6 +37,7 @@ COLOURS = (
 _SIDE = (6, 8)  # Units.
 _FRAMES = (3, 6)
 _DECOY_FRAMES = (6, 12)
+_SWAPS, _RESTS, _BLINKS = range(3)  # What a patch does.
 
 
 def fields(along: jax.Array, beside: jax.Array, since: jax.Array) -> jax.Array:
@@ -55,14 +58,13 @@ def _draw(k_draws, k_texture, own, view: View):
     places = quarters(draws)
     layers = surroundings(draws, k_texture, places[2], view)
     there, look = draws.take(2)
-    decoy = _patch(
-        draws, places[1], whole(look, 0, 1), _DECOY_FRAMES, view, swaps=False
-    )
-    trigger = _patch(draws, places[0], own, _FRAMES, view, swaps=True)
-    return own, (*layers, at_times(decoy, there < 0.5), trigger)
+    which, kind = whole(look, 0, 1), jnp.where(there < 0.375, _BLINKS, _RESTS)
+    decoy = _patch(draws, places[1], which, kind, _DECOY_FRAMES, view)
+    trigger = _patch(draws, places[0], own, _SWAPS, _FRAMES, view)
+    return own, (*layers, at_times(decoy, there < 0.75), trigger)
 
 
-def _patch(draws: Draws, place, which, frames, view: View, *, swaps: bool):
+def _patch(draws: Draws, place, which, kind, frames, view: View):
     length, start, side = draws.take(3)
     length = whole(length, *frames)
     start = whole(start, 0, NUM_FRAMES - length)
@@ -73,8 +75,9 @@ def _patch(draws: Draws, place, which, frames, view: View, *, swaps: bool):
     y, x = (constant(jnp.floor(v) + half - 0.5) for v in place)
     along, beside = turned(view, y, x, jnp.zeros(1, jnp.float32))
     outside = jnp.maximum(jnp.abs(along), jnp.abs(beside)) - half
-    turn = since if swaps else jnp.zeros_like(since)
-    light = fields(along, beside, turn[:, None, None]) == 1
+    since = since[:, None, None]
+    turn = jnp.where(kind == _RESTS, 0, since)
+    light = jnp.where(kind == _BLINKS, since % 2, fields(along, beside, turn)) == 1
     pair = jnp.asarray(COLOURS, jnp.float32)[which]
     colour = jnp.where(light[..., None], flat(pair[1]), flat(pair[0]))
     return solid(view, outside, colour, present)
