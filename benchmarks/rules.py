@@ -23,6 +23,7 @@ METHODS = {
     "deconvnet": {},
     "grad_cam": {},
     "excitation_backprop": {},
+    "excitation_backprop, stem": {"layer": "stem"},
     "lrp": {},
     "lrp, gamma": {"rules": "gamma"},
     "deep_lift": {},
