@@ -1,6 +1,7 @@
 """The commands of the command line; their docstrings are its help."""
 
 import importlib.metadata
+import itertools
 import pathlib
 import platform
 from typing import Annotated
@@ -142,18 +143,14 @@ def models() -> int:
     import jaxattr_models
     from jaxattr_models._registry import CATALOGUE
 
-    table = _table("network", "T x H x W", "classes", "parameters", "weights", "what")
+    table = _table("network", "T x H x W, classes\nparameters, weights", "what")
     for model in jaxattr_models.models().values():
         known = ", ".join(name for owner, name in CATALOGUE if owner == model.name)
-        size = " x ".join(map(str, model.clip))
-        table.add_row(
-            model.name,
-            size,
-            str(model.num_classes),
-            f"{model.num_parameters:,}",
-            known or "a file",
-            model.summary,
+        facts = (
+            f"{' x '.join(map(str, model.clip))}, {model.num_classes}\n"
+            f"{model.num_parameters / 1e6:.2f} M, {known or 'a file'}"
         )
+        table.add_row(model.name, facts, model.summary)
     _stdout().print(table)
     return 0
 
@@ -162,17 +159,16 @@ def methods() -> int:
     """List the attribution methods."""
     from jaxattr._registry import METHODS
 
-    table = _table("method", "family", "gradients", "needs", "what")
-    for method in METHODS.values():
-        needs = [*method.needs, *(["a key"] if method.random else [])]
-        cost = method.gradients(method.settings)
-        table.add_row(
-            method.name,
-            method.family,
-            f"{cost:g}",
-            ", ".join(needs),
-            method.summary.replace(":math:", "").replace("`", ""),
-        )
+    table = _table("method", "gradients", "what")
+    for family, group in itertools.groupby(METHODS.values(), lambda m: m.family):
+        table.add_section()
+        table.add_row(f"[bold]{family}[/bold]")
+        for method in group:
+            needs = [*method.needs, *(["a key"] if method.random else [])]
+            what = method.summary.replace(":math:", "").replace("`", "")
+            what += f" It needs {' and '.join(needs)}." if needs else ""
+            cost = method.gradients(method.settings)
+            table.add_row(method.name, f"{cost:g}", what)
     _stdout().print(table)
     return 0
 

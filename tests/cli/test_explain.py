@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import jaxattr_models
+from jaxattr._registry import METHODS
 from jaxattr.cli import _main, _run, main
 from jaxattr.cli._paths import folder_names
 from jaxattr.data import evidence
@@ -256,6 +257,19 @@ def test_the_four_known_answers_of_the_lrcn(tmp_path, shared_clips, shared_weigh
 def test_tables(command, capsys):
     assert main([command]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 8
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("models", jaxattr_models.models()), ("methods", METHODS)]
+)
+def test_tables_name_everything_in_80_columns(command, names, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    first = [line.split()[0] for line in lines if line.strip()]
+    assert [name for name in first if name in names] == list(names)
 
 
 def test_convert_round_trip(tmp_path, shared_weights):
