@@ -51,7 +51,7 @@ MECHANISMS = (
     "transformer_attribution",
 )
 # What a network is made of is the same to all methods, so few see every kind.
-SEE_ALL = ("saliency", "smooth_grad", "grad_cam", "lrp")
+SEE_ALL = ("saliency", "grad_cam", "lrp")
 
 
 def rows(names, fast):
@@ -62,11 +62,8 @@ def rows(names, fast):
     ]
 
 
+# STEP, which takes the longest, has fast tests of its own in tests/perturbation.
 every_method = pytest.mark.parametrize(
-    "name", rows(METHODS, lambda name: name in MECHANISMS)
-)
-
-every_short_method = pytest.mark.parametrize(
     "name", rows(METHODS, lambda name: name in MECHANISMS and name != "step")
 )
 
@@ -113,9 +110,9 @@ KINDS = {
             *KINDS[kind],
             id=f"{name}-{kind}",
             marks=()
-            if kind == "nnx-float64"
+            if (kind == "nnx-float64" and name != "extremal_perturbation")
             or (name in SEE_ALL and kind != "dataclass")
-            or (kind == "nnx-float32" and name in MECHANISMS)
+            or (kind == "nnx-float32" and name in MECHANISMS and name != "step")
             else pytest.mark.slow,
         )
         for name in METHODS
@@ -150,7 +147,8 @@ def test_vmap_equals_loop(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in MECHANISMS if name in METHODS and takes(name, "chunk")]
+    "name",
+    rows([n for n in MECHANISMS if takes(n, "chunk")], lambda name: name != "step"),
 )
 def test_chunk_changes_nothing(name):
     f, clip = make(name), networks.clip()
@@ -200,6 +198,7 @@ def test_equal_structure_of_another_class_is_another_network():
     np.testing.assert_allclose(double, 2 * np.asarray(single), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_narrow_integers_name_classes_beyond_their_range_of_counts():
     weight = jnp.asarray(np.random.default_rng(0).normal(size=(400, 384)))
     f = jax.tree_util.Partial(lambda w, x: w @ jnp.tanh(x).ravel(), weight)
@@ -323,7 +322,7 @@ def test_bad_clips_and_networks_are_named(name):
             explain_of(name, f, score="logits")
 
 
-@every_short_method
+@every_method
 def test_a_nan_in_the_clip_propagates(name):
     f = make(name)
     clip = networks.clip().at[2, 3, 4, 1].set(jnp.nan)
@@ -332,7 +331,7 @@ def test_a_nan_in_the_clip_propagates(name):
     assert np.isnan(values).any()
 
 
-@every_short_method
+@every_method
 def test_a_bfloat16_network_gives_float32_values(name):
     f = make(name, dtype=jnp.bfloat16)
     got = explain_of(name, f)(networks.clip(dtype=jnp.bfloat16), 1, key=KEY)

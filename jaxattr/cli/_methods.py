@@ -86,9 +86,11 @@ def _check_taken(option, chosen):
 
 
 class _NoNetwork:
-    """Stands for a network, and has the layers that every port recommends."""
+    """Stands for a network, and has all that the spec of a port can hold."""
 
-    spec = types.SimpleNamespace(tap="layer", taps=(("layer", ()),))
+    spec = types.SimpleNamespace(
+        tap="layer", taps=(("layer", ()),), tokens=(1, 1, 1), class_token=False
+    )
 
     def __call__(self, clip):
         return clip

@@ -77,6 +77,7 @@ def test_quick_gives_the_table(tmp_path, capsys):
     assert not any("refused" in row for row in rows.values())
 
 
+@pytest.mark.slow
 def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path, capsys):
     """Nothing but the table of methods changes; it gets what a user's call gets."""
     seen = []

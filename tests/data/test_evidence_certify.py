@@ -68,6 +68,7 @@ def test_samples_are_those_of_the_data_set(found_and):
                 np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_or_loses_nothing_with_one_of_two():
     judge = evidence.certify(_reader("or", jnp.maximum, 0.5), "or", num_windows=1)
     found = evidence.certified_samples(judge, DEV, 24)
@@ -114,6 +115,7 @@ def test_who_does_not_look_or_looks_elsewhere_is_not_certified():
     assert not np.asarray(judged.certified).any()
 
 
+@pytest.mark.slow
 def test_windows_of_motion_are_where_the_target_is():
     def warm(clip):
         pixels = clip * evidence.STD + evidence.MEAN

@@ -465,6 +465,7 @@ def test_a_panning_camera_moves_everything_alike_and_slowly():
     np.testing.assert_array_equal(quiet.mask, stands.mask)
 
 
+@pytest.mark.slow
 def test_batch_and_vmap_and_loop_give_the_same_samples():
     alone = [evidence.render(_key(seed), "trigger") for seed in range(3)]
     expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)

@@ -63,6 +63,7 @@ def test_saliency(pair, clip):
     assert_same(got.values, from_torch(want))
 
 
+@pytest.mark.slow
 def test_input_x_gradient_of_the_log_probability(pair, clip):
     theirs, ours = pair
     network = torch.nn.Sequential(theirs, torch.nn.LogSoftmax(dim=1))
@@ -71,6 +72,7 @@ def test_input_x_gradient_of_the_log_probability(pair, clip):
     assert_same(got.values, from_torch(want))
 
 
+@pytest.mark.slow
 def test_integrated_gradients_at_midpoints(pair, clip):
     theirs, ours = pair
     baseline = np.random.default_rng(2).normal(size=SHAPE)

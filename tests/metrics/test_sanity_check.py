@@ -228,6 +228,7 @@ def test_first_use_is_found_inside_control_flow():
     assert d < b < c < a < e == np.inf
 
 
+@pytest.mark.slow
 def test_one_compilation_and_vmap():
     calls = []
 

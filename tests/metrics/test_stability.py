@@ -35,6 +35,7 @@ def test_over_keys():
     assert more.correlation.shape == (4, 4)
 
 
+@pytest.mark.slow
 def test_over_settings():
     f, clip = networks.make("nnx"), networks.clip()
     methods = (

@@ -136,6 +136,7 @@ def test_every_still_is_explained_with_the_key_of_the_clip():
         np.testing.assert_allclose(got.static[t], got.values.mean(0), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_chunks_change_nothing():
     f = jax.tree_util.Partial(
         lambda w, x: (seen(w, x) * jnp.roll(seen(w, x), 1))[:3], jnp.asarray(WEIGHT)

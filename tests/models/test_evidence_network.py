@@ -132,6 +132,7 @@ def test_forward_agrees_with_torch(net, held_out):
     np.testing.assert_allclose(net(jnp.asarray(clips)), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_any_leading_axes_and_vmap_and_jit(net, held_out):
     clips = jnp.asarray(held_out.clip[:6])
     expected = np.stack([net(clip) for clip in clips])

@@ -24,9 +24,9 @@ SHIPPED = [
 
 @pytest.fixture(scope="module")
 def clips():
-    """64 clips of the "test" split of each family."""
+    """32 clips of the "test" split of each family."""
     key = evidence.split_key("test")
-    return {family: evidence.batch(key, 64, family) for family in evidence.FAMILIES}
+    return {family: evidence.batch(key, 32, family) for family in evidence.FAMILIES}
 
 
 @pytest.mark.parametrize(("name", "weights"), SHIPPED)
@@ -35,8 +35,8 @@ def test_answers_the_families_that_it_is_claimed_for(name, weights, clips):
     answer = jax.jit(lambda net, clips: net(clips).argmax(-1))
     for family in RECORD[name]["claimed"]:
         answers = np.asarray(answer(net, clips[family].clip))
-        # Three standard deviations of 64 clips below the 95 % of the claim.
-        assert (answers == np.asarray(clips[family].target)).mean() >= 0.87, family
+        # Three standard deviations of 32 clips below the 95 % of the claim.
+        assert (answers == np.asarray(clips[family].target)).mean() >= 0.83, family
 
 
 def test_some_families_are_claimed_for_every_network():

@@ -203,6 +203,7 @@ def test_one_clip_is_not_reshaped_around_every_layer(small):
     assert len([e for e in maps if e.outvars[0].aval.ndim in (4, 5)]) <= 11
 
 
+@pytest.mark.slow
 def test_is_an_argument_of_every_transformation(small):
     net, clips = small
     expected = jax.jit(_call)(net, clips)

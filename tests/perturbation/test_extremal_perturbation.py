@@ -68,6 +68,7 @@ def test_ten_published_iterations_match_torch(core):
     np.testing.assert_allclose(ours.masks, masks[-1], atol=1e-10)
 
 
+@pytest.mark.slow
 def test_shuffled_ties_cost_the_same_at_first_and_differ_later():
     explain = step(network, areas=(0.2,), preset=short(ties="shuffle"))
     one, two = (explain(CLIP, 1, key=jax.random.key(i)) for i in range(2))
@@ -196,6 +197,7 @@ def test_areas_are_reached_where_they_should_be(mode):
     assert np.ptp(frames[0]) > 0.1 or mode == "per_frame"
 
 
+@pytest.mark.slow
 def test_areas_do_not_influence_each_other():
     preset = short(ties="shuffle", tolerance=None)
     key = jax.random.key(0)
@@ -223,6 +225,7 @@ def test_half_precision_clips_get_float32_masks():
     assert np.isfinite(result.values).all()
 
 
+@pytest.mark.slow
 def test_other_scores():
     def score(output, target):
         return output["loss"] * target
