@@ -59,7 +59,8 @@ def main():
     parser.add_argument("--num-steps", type=int, default=16)
     parser.add_argument("--out", help="JSON file to write")
     args = parser.parse_args()
-    record = {"machine": _timing.machine(), "settings": vars(args), "rows": []}
+    settings = {name: value for name, value in vars(args).items() if name != "out"}
+    record = {"machine": _timing.machine(), "settings": settings, "rows": []}
     for name in args.networks.split(","):
         weights = None if args.weights == "none" else args.weights
         net = models.build(name, weights=weights)
