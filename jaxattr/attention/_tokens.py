@@ -1,5 +1,6 @@
 """The tokens of a transformer, and how a row of weights goes back to them."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -96,9 +97,7 @@ def _positions(a, grid):
     times, height, width = grid.shape
     places, cls = height * width, int(grid.class_token)
     *lead, heads, queries, keys = (1, 1, *a.shape)[-max(a.ndim, 3) :]
-    count = 1
-    for n in lead:
-        count *= n
+    count = math.prod(lead)
     allowed = {
         (1, times * places + cls): "all",
         (places, times): "time",
@@ -153,22 +152,15 @@ def back(row: Weights, a: jax.Array, *, kept: bool) -> Weights:
     return Weights(below[:, 0].sum(), below[:, 1:])
 
 
-def row_sums(grid: Grid, a: jax.Array) -> Weights:
-    """For every token the sum of its row in the matrix between all tokens."""
-    times, height, width = grid.shape
-    places = height * width
-    sums = a.sum(-1)  # [P, queries]
-    count, size = sums.shape
-    cls = jnp.zeros((), a.dtype)
-    if count == 1 and size >= times * places:
-        if grid.class_token:
-            cls, sums = sums[0, 0], sums[:, 1:]
-        return Weights(cls, sums.reshape(times, places))
-    if count == places and size == times:
-        return Weights(cls, sums.T)
-    if size == places:
-        return Weights(cls, sums)
-    return Weights(sums[:, 0].mean(), sums[:, 1:])
+def row_sums(row: Weights, a: jax.Array) -> Weights:
+    """For every token the sum of its row in the matrix of `back`: its transpose, of 1.
+
+    Args:
+      row: of the shapes of the tokens.
+      a: as for `back`.
+    """
+    below, pull = jax.vjp(lambda row: back(row, a, kept=False), row)
+    return pull(jax.tree.map(jnp.ones_like, below))[0]
 
 
 def shown(row: Weights, grid: Grid, clip: jax.Array) -> AttentionMap:

@@ -118,7 +118,7 @@ def _gradient_rollout(f, clip, target, *, score, grid):
     network = with_attention(f)
     row = start(grid, widen(clip).dtype)
     for a in reversed(_weighed(network, clip, target, score, grid, "attention")):
-        row = jax.tree.map(lambda r, total: r / (1 + total), row, row_sums(grid, a))
+        row = jax.tree.map(lambda r, total: r / (1 + total), row, row_sums(row, a))
         row = _sum(row, back(row, a, kept=False))
     return shown(row, grid, clip)
 

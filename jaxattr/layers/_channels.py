@@ -6,18 +6,13 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import JaxprEqn
 
-from jaxattr.program import Fact, Traced, bodies, fresh, infer
+from jaxattr.program import ELEMENTWISE, Fact, Traced, bodies, fresh, infer
 
-# Element by element: a channel stays that channel.
-_ELEMENTWISE = frozenset(
-    [
-        *("add", "add_any", "sub", "mul", "div", "neg", "max", "min", "clamp", "abs"),
-        *("select_n", "gt", "ge", "lt", "le", "eq", "ne", "not", "and", "or", "sign"),
-        *("exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc"),
-        *("integer_pow", "pow", "square", "sqrt", "rsqrt", "copy"),
-        *("convert_element_type", "name", "stop_gradient", "sharding_constraint"),
-    ]
-)
+# A channel stays that channel.
+_KEEPS = ELEMENTWISE | {
+    *("add_any", "copy", "convert_element_type", "name", "stop_gradient"),
+    "sharding_constraint",
+}
 
 
 class Convolution(NamedTuple):
@@ -120,7 +115,7 @@ def _is_elementwise(eqn, active):
         names = []
         infer(body, facts, lambda eqn, facts: names.append(eqn.primitive.name))
     same = all(eqn.invars[i].aval.shape == shape for i in active)
-    return same and _ELEMENTWISE.issuperset(names)
+    return same and _KEEPS.issuperset(names)
 
 
 def _merged(name, origins):

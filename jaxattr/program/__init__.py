@@ -8,6 +8,7 @@ from jaxattr.program._attention import (
     with_names,
 )
 from jaxattr.program._facts import (
+    ELEMENTWISE,
     Fact,
     Made,
     bodies,
@@ -23,6 +24,7 @@ from jaxattr.program._interpreter import Rule, evaluate
 from jaxattr.program._trace import Join, Traced, split, trace
 
 __all__ = [
+    "ELEMENTWISE",
     "Axis",
     "Fact",
     "Join",

@@ -38,6 +38,11 @@ class Fact(NamedTuple):
     contents: object = None
     made: "Made | None" = None
 
+    @property
+    def argument(self) -> object:
+        """The origin of the value, or of that of which it is a multiple."""
+        return self.origin if self.scaled is None else self.scaled[0]
+
 
 class Made(NamedTuple):
     """A step of a soft-max.
@@ -196,7 +201,7 @@ _MOVED = ("broadcast_in_dim", "reshape", "squeeze", "transpose")
 _STEPS = frozenset(
     ("reduce_max", "reduce_sum", "exp", "max", "sub", "div", "stop_gradient", *_UNIFORM)
 )
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     {*("add", "sub", "mul", "div", "max", "min", "select_n", "clamp", "neg", "abs")}
     | {*("exp", "exp2", "log", "log1p", "expm1", "tanh", "logistic", "erf", "erfc")}
     | {*("sqrt", "rsqrt", "square", "integer_pow", "pow", "sign", "sin", "cos")}
@@ -239,7 +244,7 @@ def _of(eqn, facts):
     """What a result is a function of, element by element."""
     shape = getattr(eqn.outvars[0].aval, "shape", None)
     active = [(a, f) for a, f in zip(eqn.invars, facts) if f.active]
-    if eqn.primitive.name not in _ELEMENTWISE or not active:
+    if eqn.primitive.name not in ELEMENTWISE or not active:
         return frozenset()
     if any(atom.aval.shape != shape for atom, _ in active):
         return frozenset()
@@ -263,8 +268,8 @@ def _made(eqn, facts):
         return made._replace(kind="exp") if shifted else Made("exp", first.origin, axes)
     if name in ("max", "sub", "div"):
         return _of_two(name, eqn, *facts)
-    keeps = ("softmax",) if name == "transpose" else ("max", "sum", "softmax")
-    return made if kind in keeps or kind == "max" else None
+    carried = ("max", "softmax") if name == "transpose" else ("max", "sum", "softmax")
+    return made if kind in carried else None
 
 
 def _of_two(name, eqn, a, b):

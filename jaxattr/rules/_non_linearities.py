@@ -24,20 +24,20 @@ def non_linearities(network: Traced) -> frozenset[int]:
         elif eqn.primitive.name == "custom_jvp_call" and len(active) == 1:
             found[id(eqn)] = frozenset()
         elif eqn.primitive.name in ("mul", "select_n") and len(active) > 1:
-            for argument in _arguments(active):
-                for inner in [e for e, of in found.items() if argument in of]:
-                    del found[inner]
+            argument = _argument(active)
+            for inner in [e for e, of in found.items() if argument in of]:
+                del found[inner]
+            if argument is not None:
                 found[id(eqn)] = frozenset((argument,))
 
     network.survey(see)
     return frozenset(found)
 
 
-def _arguments(facts):
+def _argument(facts):
     """The value of which all these are functions, if one of them is that value."""
     for fact in facts:
-        origin = fact.origin if fact.scaled is None else fact.scaled[0]
         others = [other for other in facts if other is not fact]
-        if others and all(origin in other.of for other in others):
-            return [origin]
-    return []
+        if others and all(fact.argument in other.of for other in others):
+            return fact.argument
+    return None

@@ -180,9 +180,9 @@ class Relevance:
         if gates[0] != gates[1]:
             return _multiplied(float(gates[1]), *values)
         (a, b), share = facts, 0.5
-        if _argument(a) in b.of:
+        if a.argument in b.of:
             share = 1.0
-        elif _argument(b) in a.of:
+        elif b.argument in a.of:
             share = 0.0
         return _multiplied(share, *values)
 
@@ -194,11 +194,6 @@ class Relevance:
         if id(values[1]) in self._gates:
             return _multiplied(1.0, values[0], 1 / values[1])
         raise ValueError(_DIVISION)
-
-
-def _argument(fact):
-    """The value itself, or that of which it is a multiple."""
-    return fact.origin if fact.scaled is None else fact.scaled[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
