@@ -18,9 +18,9 @@ from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
+from jaxattr.perturbation._operators import OPERATORS
 from jaxattr.perturbation._path_gradient import path_gradient
 from jaxattr.perturbation._presets import check_choice
-from jaxattr.perturbation._pyramid import PERTURBATIONS, show
 
 
 class MaskPathGradient(NamedTuple):
@@ -59,7 +59,9 @@ def mask_path_gradient(
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
       levels: values of :math:`\alpha`, each in (0, 1); one gradient evaluation each.
-      perturbation: "blur" or "fade", what takes the place of hidden voxels.
+      perturbation: what hidden voxels become: "blur", ever more of it; "fade", 0 in
+        network units; "clip_mean" of their channel; "median" over time of their pixel;
+        "noise" of their channel's mean and spread; "freeze", what was shown before.
       score: what to explain; see `jaxattr.Score`.
       chunk: gradients computed side by side; changes memory, never the result.
 
@@ -80,7 +82,7 @@ def mask_path_gradient(
         raise ValueError(
             f"`levels` must be a non-empty sequence inside (0, 1), got {levels!r}."
         )
-    check_choice("perturbation", perturbation, tuple(PERTURBATIONS))
+    check_choice("perturbation", perturbation, tuple(OPERATORS))
     check_chunk(chunk)
     return explainer(
         _attribute,
@@ -98,11 +100,11 @@ def _attribute(f, clip, target, levels, *, perturbation, score, chunk):
     s = bind(f, clip, target, score)
     geometry = mask_geometry(clip.shape[:3])
     shape = (geometry.num_frames, *geometry.grid)
-    pyramid = PERTURBATIONS[perturbation](clip.astype(dtype), geometry.blur)
+    shown = OPERATORS[perturbation](clip.astype(dtype), geometry.blur)
 
     def score_of(grid):
         mask = geometry.crop(generate_mask(grid, geometry))
-        return s(narrow(show(pyramid, mask), clip))
+        return s(narrow(shown(mask), clip))
 
     grid = path_gradient(score_of, shape, levels.astype(dtype), chunk=chunk)
     change = score_of(jnp.ones(shape, dtype)) - score_of(jnp.zeros(shape, dtype))

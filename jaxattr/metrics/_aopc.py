@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxattr._expectation import check_chunk, check_count
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
+from jaxattr._substitute import check_substitute, fill_in
 from jaxattr.metrics._inputs import poison
 from jaxattr.metrics._states import removal_scores
-from jaxattr.metrics._substitute import check_substitute, fill_in
 from jaxattr.metrics._units import Order, Unit, Units, check_name, ranking
 
 

@@ -10,8 +10,8 @@ from jaxattr._clip import narrow, widen
 from jaxattr._explainer import explainer
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Network, Score, bind
+from jaxattr._substitute import check_substitute, fill_in
 from jaxattr.metrics._inputs import check_heatmap, poison
-from jaxattr.metrics._substitute import check_substitute, fill_in
 
 
 class AverageDrop(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxattr._expectation import check_chunk, check_count, each, moments
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
-from jaxattr.metrics._substitute import check_substitute, fill_in
+from jaxattr._substitute import check_substitute, fill_in
 
 
 class TemporalDiagnosis(NamedTuple):

@@ -11,8 +11,8 @@ from jaxattr._clip import widen
 from jaxattr._expectation import check_chunk, check_count, each
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
+from jaxattr._substitute import check_substitute, fill_in
 from jaxattr.metrics._inputs import poison
-from jaxattr.metrics._substitute import check_substitute, fill_in
 from jaxattr.metrics._units import Unit, Units, check_name
 
 Subsets = Literal["random", "single"]

@@ -24,6 +24,7 @@ from jaxattr.perturbation._core import core_term
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import optimise
+from jaxattr.perturbation._operators import OPERATORS
 from jaxattr.perturbation._optimisers import (
     scale_by_damped_momentum,
     scale_by_shared_adam,
@@ -35,7 +36,6 @@ from jaxattr.perturbation._presets import (
     make_schedule,
     resolve,
 )
-from jaxattr.perturbation._pyramid import PERTURBATIONS, show
 from jaxattr.perturbation._reward import VARIANTS, kept_score, mask_cost
 from jaxattr.perturbation._selection import shuffled_top_weights, top_weights
 from jaxattr.perturbation._warm_start import warm_start
@@ -96,7 +96,7 @@ def extremal(
     areas = _check_areas(areas)
     check_chunk(chunk)
     check_choice("variant", variant, VARIANTS)
-    check_choice("perturbation", perturbation, tuple(PERTURBATIONS))
+    check_choice("perturbation", perturbation, tuple(OPERATORS))
     config = resolve(preset, mode, num_iterations=num_iterations, ties=ties)
     sizes = ("step", "sigma", "blur", "core_frames", "core_size")
     choices = _Choices(
@@ -186,8 +186,7 @@ def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
         numbers,
     )
     geometry = mask_geometry(clip.shape[:3], **dict(choices.sizes))
-    pyramid = PERTURBATIONS[choices.perturbation](clip.astype(dtype), geometry.blur)
-    shown = functools.partial(show, pyramid)
+    shown = OPERATORS[choices.perturbation](clip.astype(dtype), geometry.blur)
     kept = kept_score(f, clip, target, score)
     optimiser = _optimiser(choices.optimiser, numbers.schedule.learning_rate)
     objective = functools.partial(

@@ -5,7 +5,6 @@ place between two of them for every voxel, so that its gradient is their differe
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import numpy as np
 
 from jaxattr._gaussian import blur_frames
 
-NUM_LEVELS = 8  # Published for both.
+NUM_LEVELS = 8  # As published.
 
 
 def blur_pyramid(clip: jax.Array, blur: float) -> jax.Array:
@@ -32,19 +31,6 @@ def blur_pyramid(clip: jax.Array, blur: float) -> jax.Array:
         jnp.asarray(sigmas, clip.dtype)
     )
     return jnp.concatenate([blurred, clip[None]])
-
-
-def fade_pyramid(clip: jax.Array, blur: float) -> jax.Array:
-    """Frames that rise from 0, the data set's mean colour in network units."""
-    del blur
-    levels = jnp.linspace(0, 1, NUM_LEVELS, dtype=clip.dtype)
-    return levels[:, None, None, None, None] * clip[None]
-
-
-PERTURBATIONS: dict[str, Callable[[jax.Array, float], jax.Array]] = {
-    "blur": blur_pyramid,
-    "fade": fade_pyramid,
-}
 
 
 def show(pyramid: jax.Array, mask: jax.Array) -> jax.Array:

@@ -32,7 +32,7 @@ def step(
       preset: "fast", "paper" or an `ExtremalConfig`, as in `extremal_perturbation`; so
         are all further settings.
       variant: "preserve", "delete" or "dual".
-      perturbation: "blur" or "fade".
+      perturbation: what hidden voxels become, as in `extremal_perturbation`.
       num_iterations: instead of the preset's.
       ties: "shuffle" (needs a key), "expected", or None for the preset's.
       score: what to keep; see `jaxattr.Score`.

@@ -80,6 +80,6 @@ def test_bad_levels_are_named(levels):
 
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="`perturbation`"):
-        mask_path_gradient(network, perturbation="noise")
+        mask_path_gradient(network, perturbation="fog")
     with pytest.raises(ValueError, match="`chunk`"):
         mask_path_gradient(network, chunk=-1)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxattr.perturbation._pyramid import PERTURBATIONS, blur_pyramid, show
+from jaxattr.perturbation._pyramid import blur_pyramid, show
 
 
 def _slow_blur(frame, sigma):
@@ -34,13 +34,6 @@ def test_blur_levels_match_a_loop():
             expected = _slow_blur(clip[t, ..., c], sigma)
             np.testing.assert_allclose(pyramid[level, t, ..., c], expected, atol=1e-14)
     np.testing.assert_array_equal(pyramid[7], clip)
-
-
-def test_fade_levels_rise_from_the_mean_colour():
-    clip = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 1)))
-    pyramid = PERTURBATIONS["fade"](clip, 20.0)
-    np.testing.assert_allclose(pyramid[2], 2 / 7 * clip)
-    np.testing.assert_array_equal(pyramid[0], 0 * clip)
 
 
 def test_masks_pick_between_levels():

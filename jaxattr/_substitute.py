@@ -1,4 +1,4 @@
-"""What stands in the place of a voxel that a metric takes away."""
+"""What stands in the place of a voxel that is taken away."""
 
 import numbers
 from typing import Any, Literal, get_args

@@ -1,0 +1,67 @@
+"""Perturbation operators: what a clip looks like where its mask is 0.
+
+An operator takes the clip once and returns `show(mask) -> clip`: a mask [T, H, W] of
+ones shows the clip itself, zeros hide it, and every value between has a gradient.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxattr.perturbation._pyramid import blur_pyramid, show
+
+Show = Callable[[jax.Array], jax.Array]
+
+
+def _blur(clip, blur):
+    return functools.partial(show, blur_pyramid(clip, blur))
+
+
+def _fade(clip, blur):
+    return lambda mask: mask[..., None] * clip
+
+
+def _towards(substitute):
+    def operator(clip, blur):
+        hidden = substitute(clip)
+        return lambda mask: _between(hidden, clip, mask)
+
+    return operator
+
+
+def _noise(clip):
+    """Every channel's own mean and spread, the same pattern for every clip."""
+    pattern = jax.random.normal(jax.random.key(0), clip.shape, clip.dtype)
+    return (
+        clip.mean((0, 1, 2), keepdims=True)
+        + clip.std((0, 1, 2), keepdims=True) * pattern
+    )
+
+
+def _freeze(clip, blur):
+    def show(mask):
+        def step(last, now):
+            frame, m = now
+            shown = _between(last, frame, m)
+            return shown, shown
+
+        return jax.lax.scan(step, clip[0], (clip, mask))[1]
+
+    return show
+
+
+def _between(hidden, shown, mask):
+    return (1 - mask)[..., None] * hidden + mask[..., None] * shown  # Exact at 0 and 1.
+
+
+# Name -> operator(clip [T, H, W, C], standard deviation of blur in pixels) -> show.
+OPERATORS: dict[str, Callable[[jax.Array, float], Show]] = {
+    "blur": _blur,
+    "fade": _fade,
+    "clip_mean": _towards(lambda clip: clip.mean((0, 1, 2), keepdims=True)),
+    "median": _towards(lambda clip: jnp.median(clip, 0, keepdims=True)),
+    "noise": _towards(_noise),
+    "freeze": _freeze,
+}
