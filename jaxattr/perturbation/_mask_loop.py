@@ -45,11 +45,21 @@ def update(
 ) -> tuple[MaskState, Any]:
     """One iteration: gradient, optimiser, projection.
 
+    A line search gets what it needs: it tries where the projection would put a step.
+
     Returns:
       The next state, and what the objective recorded.
     """
-    gradient, record = jax.grad(objective, has_aux=True)(state.params, state.iteration)
-    step, memory = optimiser.update(gradient, state.optimiser, state.params)
+    slope = jax.value_and_grad(objective, has_aux=True)
+    (value, record), gradient = slope(state.params, state.iteration)
+    step, memory = optax.with_extra_args_support(optimiser).update(
+        gradient,
+        state.optimiser,
+        state.params,
+        value=value,
+        grad=gradient,
+        value_fn=lambda params: objective(project(params), state.iteration)[0],
+    )
     params = project(optax.apply_updates(state.params, step))
     return MaskState(params, state.params, memory, state.iteration + 1), record
 
