@@ -35,7 +35,7 @@ from jaxattr.layers import (
     xgrad_cam,
     zoom_cam,
 )
-from jaxattr.perturbation import extremal_perturbation, step
+from jaxattr.perturbation import extremal_perturbation, fgvis, step
 from jaxattr.program import fold_convs
 from jaxattr.rules import (
     deconvnet,
@@ -61,6 +61,7 @@ __all__ = [
     "excitation_backprop",
     "expected_gradients",
     "extremal_perturbation",
+    "fgvis",
     "fold_convs",
     "grad_cam",
     "grad_cam_pp",

@@ -64,6 +64,12 @@ def _extremal(name):
     return Method(name, transform, "perturbation", False, _steps, masks, (), areas)
 
 
+def _fgvis(settings):
+    known = settings.get("sparsity") is not None
+    searches = 1 if known else settings.get("num_searches", 12)
+    return searches * settings.get("num_iterations", 500)
+
+
 def _steps(settings):
     if settings.get("preset") == "paper":
         return len(settings["areas"]) * (settings.get("num_iterations") or 1200)
@@ -114,6 +120,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _attention("transformer_attribution"),
             _extremal("extremal_perturbation"),
             _extremal("step"),
+            Method(
+                "fgvis",
+                perturbation.fgvis,
+                "perturbation",
+                True,
+                _fgvis,
+                cells,
+                settings=MappingProxyType({"sparsity": 1.0, "num_iterations": 100}),
+            ),
         )
     }
 )

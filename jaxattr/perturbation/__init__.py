@@ -2,6 +2,7 @@
 
 from jaxattr.perturbation._extremal import ExtremalMasks, MaskHistory
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
+from jaxattr.perturbation._fgvis import FineExplanation, FineHistory, fgvis
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._presets import ExtremalConfig
@@ -10,9 +11,12 @@ from jaxattr.perturbation._step import step
 __all__ = [
     "ExtremalConfig",
     "ExtremalMasks",
+    "FineExplanation",
+    "FineHistory",
     "MaskGeometry",
     "MaskHistory",
     "extremal_perturbation",
+    "fgvis",
     "generate_mask",
     "mask_geometry",
     "step",

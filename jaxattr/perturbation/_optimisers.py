@@ -100,3 +100,21 @@ def scale_by_shared_adam(
         )
 
     return optax.GradientTransformation(init, update)
+
+
+def scale_by_largest() -> optax.GradientTransformation:
+    """Divides every array by its largest magnitude; zeros stay zeros.
+
+    With learning rate r no entry then moves by more than r, and one does by just that.
+    """
+
+    def update(updates, params=None):
+        del params
+
+        def scaled(g):
+            largest = jnp.abs(g).max()
+            return g / jnp.where(largest > 0, largest, 1)
+
+        return jax.tree.map(scaled, updates)
+
+    return optax.stateless(update)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._score import Network
-from jaxattr.program import trace, with_names
+from jaxattr.program import Traced, trace, with_names
 from jaxattr.rules._non_linearities import non_linearities
 
 _NAME = "non_linearity"
@@ -50,16 +50,36 @@ def gradient_filter(f: Network, clip: Any) -> Callable[[Any], Any]:
 
 
 def _filtered(f, clip, e):
-    network = trace(f, clip)
+    return bounded(trace(f, clip), clip)(e)
+
+
+def bounded(network: Traced, clip: Any) -> Callable[[Any], Any]:
+    """The filtered network of a traced one, its bounds computed here and now.
+
+    Raises:
+      ValueError: it has no non-linearity that can be seen.
+    """
+    bounds, named = activations(network, clip)
+    return lambda e: named.tapped(e, bounds, put=_within)[0]
+
+
+def activations(network: Traced, clip: Any) -> tuple[dict[str, jax.Array], Traced]:
+    """What every non-linearity gives for a clip, and the network with their names."""
     units = non_linearities(network)
     if not units:
         raise ValueError(
             "`f` has no non-linearity that can be seen, so there is nothing to filter."
         )
-    network = with_names(network, units, _NAME)
-    taps = network.tapped(clip)[1].items()
-    bounds = {name: h for name, h in taps if name.partition("#")[0] == _NAME}
-    return network.tapped(e, bounds, put=_within)[0]
+    named = with_names(network, units, _NAME)
+    taps = named.tapped(clip)[1].items()
+    return {name: h for name, h in taps if name.partition("#")[0] == _NAME}, named
+
+
+def inside(h: jax.Array, bound: jax.Array) -> jax.Array:
+    """Where a unit is no more active than its bound, nor of the other sign."""
+    slack = _SLACK * jnp.abs(bound).max()
+    low, high = jnp.minimum(bound, 0) - slack, jnp.maximum(bound, 0) + slack
+    return (low <= h) & (h <= high)
 
 
 @jax.custom_vjp
@@ -68,14 +88,12 @@ def _within(h, bound):
 
 
 def _forward(h, bound):
-    slack = _SLACK * jnp.abs(bound).max()
-    low, high = jnp.minimum(bound, 0) - slack, jnp.maximum(bound, 0) + slack
-    return h, (low <= h) & (h <= high)
+    return h, inside(h, bound)
 
 
-def _backward(inside, cotangent):
+def _backward(passes, cotangent):
     zero = jnp.zeros_like(cotangent)
-    return jnp.where(inside, cotangent, zero), zero
+    return jnp.where(passes, cotangent, zero), zero
 
 
 _within.defvjp(_forward, _backward)
