@@ -89,7 +89,12 @@ class _NoNetwork:
     """Stands for a network, and has all that the spec of a port can hold."""
 
     spec = types.SimpleNamespace(
-        tap="layer", taps=(("layer", ()),), tokens=(1, 1, 1), class_token=False
+        tap="layer",
+        taps=(("layer", ()),),
+        tokens=(1, 1, 1),
+        class_token=False,
+        mean=(0,),
+        std=(1,),
     )
 
     def __call__(self, clip):
