@@ -27,6 +27,7 @@ METHODS = {
     "lrp": {},
     "lrp, gamma": {"rules": "gamma"},
     "deep_lift": {},
+    "deep_taylor": {},
 }
 
 

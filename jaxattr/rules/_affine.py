@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr.rules._lrp_rules import (
+    AlphaBeta,
     Bounded,
     Epsilon,
     Flat,
+    Gamma,
     LayerRule,
     Squared,
-    Totals,
     divided,
     stabilised,
 )
@@ -89,26 +90,23 @@ def joined(a: Affine, b: Affine) -> Affine:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _affine(operations, rule, xs, weights, scale, shift):
-    return _value(operations, xs, weights, scale, shift)
+    return scale * _sum(operations, xs, weights) + shift
 
 
-def _forward(operations, rule, *given):
+def _forward(operations, rule, xs, weights, scale, shift):
     # Not `_affine` itself: this is differentiated where an explanation is.
-    return _value(operations, *given), given
+    products = _sum(operations, xs, weights)
+    return scale * products + shift, (xs, weights, scale, shift, products)
 
 
 def _backward(operations, rule, given, r):
-    xs, weights, scale, shift = given
-    send = _SPECIAL.get(type(rule), _by_contributions)
-    relevance = send(operations, rule, xs, weights, scale, shift, r)
+    xs, weights, scale, shift, products = given
+    layer = _Layer(operations, xs, weights, scale, shift, products)
+    relevance = _SEND[type(rule)](layer, rule, r)
     return relevance, *jax.tree.map(jnp.zeros_like, (weights, scale, shift))
 
 
 _affine.defvjp(_forward, _backward)
-
-
-def _value(operations, xs, weights, scale, shift):
-    return scale * _sum(operations, xs, weights) + shift
 
 
 def _sum(operations, xs, weights):
@@ -116,68 +114,113 @@ def _sum(operations, xs, weights):
     return functools.reduce(jnp.add, terms)
 
 
-def _pull(operations, xs, weights, u):
-    """For every term `sum_k w_jk u_k`."""
-    return jax.vjp(lambda xs: _sum(operations, xs, weights), xs)[1](u)[0]
+class _Layer(NamedTuple):
+    """What a rule sees of a layer; see `Affine`.
+
+    Attributes:
+      products: sum of the terms, before scale and shift.
+    """
+
+    operations: tuple[Operation, ...]
+    xs: tuple[jax.Array, ...]
+    weights: tuple[jax.Array, ...]
+    scale: jax.Array
+    shift: jax.Array
+    products: jax.Array
+
+    @property
+    def z(self):
+        return self.scale * self.products + self.shift
+
+    def sum(self, xs, weights):
+        """The sum of the terms of other inputs and weights."""
+        return _sum(self.operations, xs, weights)
+
+    def pull(self, weights, u):
+        """For every term `sum_k w_jk u_k`."""
+        terms = jax.linear_transpose(lambda xs: self.sum(xs, weights), self.xs)
+        return terms(u)[0]
 
 
-def _by_contributions(operations, rule, xs, weights, scale, shift, r):
-    """Rules that know a layer by its positive and negative contributions."""
-    parts = [jax.tree.map(part, (xs, weights)) for part in (_positive, _negative)]
-    (up_x, up_w), (down_x, down_w) = parts
-    rising = _sum(operations, up_x, up_w) + _sum(operations, down_x, down_w)
-    falling = _sum(operations, up_x, down_w) + _sum(operations, down_x, up_w)
-    up, down = _positive(scale), _negative(scale)
-    positive = up * rising + down * falling + _positive(shift)
-    negative = up * falling + down * rising + _negative(shift)
-    u, v = rule.messages(r, Totals(positive + negative, positive, negative))
+def _alpha_beta(layer, rule, r):
+    (up_x, up_w), (down_x, down_w) = (
+        jax.tree.map(part, (layer.xs, layer.weights)) for part in (_positive, _negative)
+    )
+    rising = layer.sum(up_x, up_w) + layer.sum(down_x, down_w)
+    falling = layer.sum(up_x, down_w) + layer.sum(down_x, up_w)
+    up, down = _positive(layer.scale), _negative(layer.scale)
+    positive = up * rising + down * falling + _positive(layer.shift)
+    negative = up * falling + down * rising + _negative(layer.shift)
+    u, v = rule.alpha * divided(r, positive), -rule.beta * divided(r, negative)
     u, v = up * u + down * v, up * v + down * u
     # x+ w+ and x- w- are positive contributions, x+ w- and x- w+ negative ones.
-    to_up = _add(_pull(operations, xs, up_w, u), _pull(operations, xs, down_w, v))
-    to_down = _add(_pull(operations, xs, down_w, u), _pull(operations, xs, up_w, v))
+    to_up = _add(layer.pull(up_w, u), layer.pull(down_w, v))
+    to_down = _add(layer.pull(down_w, u), layer.pull(up_w, v))
     return _add(_times(up_x, to_up), _times(down_x, to_down))
 
 
-def _epsilon(operations, rule, xs, weights, scale, shift, r):
-    z = _value(operations, xs, weights, scale, shift)
-    u = scale * divided(r, stabilised(z, rule.epsilon))
-    return _times(xs, _pull(operations, xs, weights, u))
+def _gamma(layer, rule, r):
+    """By sums over all contributions and over their magnitudes: c+ = (c + |c|) / 2.
+
+    Half as many products as by sign. What cancels in (z + |z|) / 2 never stands alone
+    in a denominator here, as it would in the alpha-beta rule.
+    """
+    xs, weights = jax.tree.map(jnp.abs, (layer.xs, layer.weights))
+    scale, z = jnp.abs(layer.scale), layer.z
+    size = scale * layer.sum(xs, weights) + jnp.abs(layer.shift)
+    sign = jnp.where(z < 0, -1, 1).astype(z.dtype)
+    total = z + rule.gamma / 2 * (z + sign * size)
+    share = divided(r, stabilised(total, rule.epsilon))
+    both = layer.pull(layer.weights, layer.scale * (1 + rule.gamma / 2) * share)
+    sizes = layer.pull(weights, scale * (rule.gamma / 2) * sign * share)
+    return _add(_times(layer.xs, both), _times(xs, sizes))
 
 
-def _flat(operations, rule, xs, weights, scale, shift, r):
-    ones = jax.tree.map(jnp.ones_like, (xs, weights))
-    return _pull(operations, xs, ones[1], divided(r, _sum(operations, *ones)))
+def _epsilon(layer, rule, r):
+    u = layer.scale * divided(r, stabilised(layer.z, rule.epsilon))
+    return _times(layer.xs, layer.pull(layer.weights, u))
 
 
-def _squared(operations, rule, xs, weights, scale, shift, r):
-    ones, squares = jax.tree.map(jnp.ones_like, xs), jax.tree.map(jnp.square, weights)
-    return _pull(operations, xs, squares, divided(r, _sum(operations, ones, squares)))
+def _flat(layer, rule, r):
+    xs, weights = jax.tree.map(jnp.ones_like, (layer.xs, layer.weights))
+    return layer.pull(weights, divided(r, layer.sum(xs, weights)))
 
 
-def _bounded(operations, rule, xs, weights, scale, shift, r):
+def _squared(layer, rule, r):
+    ones = jax.tree.map(jnp.ones_like, layer.xs)
+    squares = jax.tree.map(jnp.square, layer.weights)
+    return layer.pull(squares, divided(r, layer.sum(ones, squares)))
+
+
+def _bounded(layer, rule, r):
     # The sign of a contribution is that of scale times weight.
     low, high = (
-        jax.tree.map(lambda x, bound=bound: jnp.full_like(x, bound), xs)
+        jax.tree.map(lambda x, bound=bound: jnp.full_like(x, bound), layer.xs)
         for bound in (rule.low, rule.high)
     )
-    up_w, down_w = (jax.tree.map(part, weights) for part in (_positive, _negative))
-    up, down = _positive(scale), _negative(scale)
-    z = scale * _sum(operations, xs, weights)
-    z = z - up * (_sum(operations, low, up_w) + _sum(operations, high, down_w))
-    z = z - down * (_sum(operations, low, down_w) + _sum(operations, high, up_w))
+    up_w, down_w = (
+        jax.tree.map(part, layer.weights) for part in (_positive, _negative)
+    )
+    up, down = _positive(layer.scale), _negative(layer.scale)
+    z = layer.scale * layer.products
+    z = z - up * (layer.sum(low, up_w) + layer.sum(high, down_w))
+    z = z - down * (layer.sum(low, down_w) + layer.sum(high, up_w))
     u = divided(r, z)
-    to_x = _times(xs, _pull(operations, xs, weights, scale * u))
-    to_low = _add(
-        _pull(operations, xs, up_w, up * u), _pull(operations, xs, down_w, down * u)
-    )
-    to_high = _add(
-        _pull(operations, xs, down_w, up * u), _pull(operations, xs, up_w, down * u)
-    )
+    to_x = _times(layer.xs, layer.pull(layer.weights, layer.scale * u))
+    to_low = _add(layer.pull(up_w, up * u), layer.pull(down_w, down * u))
+    to_high = _add(layer.pull(down_w, up * u), layer.pull(up_w, down * u))
     away = _add(_times(low, to_low), _times(high, to_high))
     return jax.tree.map(jnp.subtract, to_x, away)
 
 
-_SPECIAL = {Epsilon: _epsilon, Flat: _flat, Squared: _squared, Bounded: _bounded}
+_SEND = {
+    AlphaBeta: _alpha_beta,
+    Bounded: _bounded,
+    Epsilon: _epsilon,
+    Flat: _flat,
+    Gamma: _gamma,
+    Squared: _squared,
+}
 
 
 def _positive(x):

@@ -1,28 +1,12 @@
 """The rules of layer-wise relevance propagation, for one affine layer.
 
-A layer is `z_k = sum_j c_jk + b_k` with the contributions `c_jk = a_j w_jk`. What most
-rules send to input j is `sum_k c+_jk u_k + c-_jk v_k`, with two numbers for each
-output, `u` for the positive and `v` for the negative contributions.
+A layer is `z_k = sum_j c_jk + b_k` with the contributions `c_jk = a_j w_jk`.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-
-class Totals(NamedTuple):
-    """Sums for every output of a layer.
-
-    Attributes:
-      all: z, bias included.
-      positive: of what is positive among contributions and bias.
-      negative: of what is negative.
-    """
-
-    all: jax.Array
-    positive: jax.Array
-    negative: jax.Array
 
 
 def stabilised(z: jax.Array, epsilon: float) -> jax.Array:
@@ -56,12 +40,6 @@ class AlphaBeta(NamedTuple):
     alpha: float = 2.0
     beta: float = 1.0
 
-    def messages(self, r: jax.Array, z: Totals) -> tuple[jax.Array, jax.Array]:
-        return (
-            self.alpha * divided(r, z.positive),
-            -self.beta * divided(r, z.negative),
-        )
-
 
 class Gamma(NamedTuple):
     """Contributions of the sign of z count 1 + gamma times.
@@ -73,13 +51,6 @@ class Gamma(NamedTuple):
 
     gamma: float = 0.25
     epsilon: float = 1e-9
-
-    def messages(self, r: jax.Array, z: Totals) -> tuple[jax.Array, jax.Array]:
-        up = z.all >= 0
-        total = z.all + self.gamma * jnp.where(up, z.positive, z.negative)
-        share = divided(r, stabilised(total, self.epsilon))
-        more = (1 + self.gamma) * share
-        return jnp.where(up, more, share), jnp.where(up, share, more)
 
 
 class Flat(NamedTuple):

@@ -70,7 +70,9 @@ class Relevance:
             return [self._gate(operation(*values))]
         if name in _REARRANGED and id(values[0]) in self._layers:
             value, layer = self._layers[id(values[0])]
-            return [self._made(layer.moved(operation, value.shape))]
+            if name != "name":  # A tag moves nothing, and has no transpose.
+                layer = layer.moved(operation, value.shape)
+            return [self._made(layer)]
         if name in PRODUCTS and sum(active) == 1:
             return [self._product(eqn, values, which)]
         if name in PRODUCTS:
