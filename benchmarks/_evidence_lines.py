@@ -47,9 +47,14 @@ class Line(NamedTuple):
     def method(self, family: str) -> Callable[..., Callable[..., Any]]:
         """`f -> explain`, with everything that it needs.
 
+        One and the same for families between which it does not tell, so that what is
+        compiled for a network serves them all.
+
         Raises:
           ValueError: it needs what this benchmark does not have.
         """
+        if not self.needs:
+            return _bound(self.transform, tuple(self.settings.items()))
         given = dict(self.settings)
         for name in self.needs:
             if name != "baselines":
@@ -91,6 +96,11 @@ def choose_lines(
         check_known("methods", name, lines)
     chosen = [line for name, line in lines.items() if name in (names or lines)]
     return chosen + [_variant(text, lines) for text in variants]
+
+
+@functools.cache
+def _bound(transform, settings):
+    return functools.partial(transform, **dict(settings))
 
 
 def _variant(text, lines):

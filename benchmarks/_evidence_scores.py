@@ -193,16 +193,20 @@ def _rank_correlation(a, b):
 
 def _sanity(method, cell, clips, chunk):
     """Rank correlation of |values| when the head forgets what it learnt."""
-    head = cell.network.head
-    check = metrics.sanity_check(
-        method, cell.network.f, select=lambda name: name.split(".")[0] == head, depth=1
-    )
+    select = _of_layer(cell.network.head)
+    check = metrics.sanity_check(method, cell.network.f, select=select, depth=1)
 
     def one(clip, target, key):
         return check(clip, target, key=key).spearman_abs[0]
 
     values = _in_chunks(jax.vmap(one), cell, clips, 0, chunk)
     return [_number(value) for value in values]
+
+
+@functools.cache
+def _of_layer(layer):
+    """Whether a parameter is of a layer; one function for each, as compiling asks."""
+    return lambda name: name.split(".")[0] == layer
 
 
 def _mean(repeats):

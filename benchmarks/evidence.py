@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
                 rows[line.name] = row
                 write(args.out, record)  # What is done stays, whatever comes.
             timed = timed or ((cell, rows) if rows else None)
+        jax.clear_caches()  # Programs of a network that is done: they fill the memory.
     if timed is None:
         raise SystemExit("no clip is certified: there is nothing to find.")
     hashes = [row["hash"] for cell in record["cells"] for row in cell["rows"].values()]

@@ -143,20 +143,22 @@ class _Layer(NamedTuple):
 
 
 def _alpha_beta(layer, rule, r):
-    (up_x, up_w), (down_x, down_w) = (
-        jax.tree.map(part, (layer.xs, layer.weights)) for part in (_positive, _negative)
-    )
-    rising = layer.sum(up_x, up_w) + layer.sum(down_x, down_w)
-    falling = layer.sum(up_x, down_w) + layer.sum(down_x, up_w)
+    up_w = jax.tree.map(_positive, layer.weights)
+    down_w = jax.tree.map(_negative, layer.weights)
+    # Inputs of both signs go side by side, then messages to both.
+    xs = jax.tree.map(lambda x: jnp.stack([_positive(x), _negative(x)]), layer.xs)
+    by_up = jax.vmap(lambda xs: layer.sum(xs, up_w))(xs)
+    by_down = jax.vmap(lambda xs: layer.sum(xs, down_w))(xs)
+    rising, falling = by_up[0] + by_down[1], by_down[0] + by_up[1]
     up, down = _positive(layer.scale), _negative(layer.scale)
     positive = up * rising + down * falling + _positive(layer.shift)
     negative = up * falling + down * rising + _negative(layer.shift)
     u, v = rule.alpha * divided(r, positive), -rule.beta * divided(r, negative)
     u, v = up * u + down * v, up * v + down * u
     # x+ w+ and x- w- are positive contributions, x+ w- and x- w+ negative ones.
-    to_up = _add(layer.pull(up_w, u), layer.pull(down_w, v))
-    to_down = _add(layer.pull(down_w, u), layer.pull(up_w, v))
-    return _add(_times(up_x, to_up), _times(down_x, to_down))
+    pull = jax.vmap(layer.pull, (None, 0))
+    to_xs = _add(pull(up_w, jnp.stack([u, v])), pull(down_w, jnp.stack([v, u])))
+    return jax.tree.map(lambda x, to_x: (x * to_x).sum(0), xs, to_xs)
 
 
 def _gamma(layer, rule, r):
