@@ -35,7 +35,11 @@ from jaxattr.layers import (
     xgrad_cam,
     zoom_cam,
 )
-from jaxattr.perturbation import extremal_perturbation, step
+from jaxattr.perturbation import (
+    extremal_perturbation,
+    step,
+    temporal_mask,
+)
 from jaxattr.program import fold_convs
 from jaxattr.rules import (
     deconvnet,
@@ -83,6 +87,7 @@ __all__ = [
     "score_cam",
     "smooth_grad",
     "step",
+    "temporal_mask",
     "to_heatmap",
     "transformer_attribution",
     "viz",

@@ -64,6 +64,11 @@ def _extremal(name):
     return Method(name, transform, "perturbation", False, _steps, masks, (), areas)
 
 
+def _masks(name, gradients, *, random=False, heatmap=cells, needs=()):
+    transform = getattr(perturbation, name)
+    return Method(name, transform, "perturbation", random, gradients, heatmap, needs)
+
+
 def _steps(settings):
     if settings.get("preset") == "paper":
         return len(settings["areas"]) * (settings.get("num_iterations") or 1200)
@@ -114,6 +119,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _attention("transformer_attribution"),
             _extremal("extremal_perturbation"),
             _extremal("step"),
+            _masks("temporal_mask", lambda s: s.get("num_iterations", 300)),
         )
     }
 )

@@ -1,19 +1,25 @@
 """Methods that perturb a clip and watch the score."""
 
-from jaxattr.perturbation._extremal import ExtremalMasks, MaskHistory
+from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
+from jaxattr.perturbation._mask_loop import MaskHistory
 from jaxattr.perturbation._presets import ExtremalConfig
+from jaxattr.perturbation._reverse import reverse
 from jaxattr.perturbation._step import step
+from jaxattr.perturbation._temporal_mask import TemporalMask, temporal_mask
 
 __all__ = [
     "ExtremalConfig",
     "ExtremalMasks",
     "MaskGeometry",
     "MaskHistory",
+    "TemporalMask",
     "extremal_perturbation",
     "generate_mask",
     "mask_geometry",
+    "reverse",
     "step",
+    "temporal_mask",
 ]

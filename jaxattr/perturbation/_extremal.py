@@ -23,7 +23,7 @@ from jaxattr.perturbation._area import area_count, area_digits, area_term
 from jaxattr.perturbation._core import core_term
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
-from jaxattr.perturbation._mask_loop import optimise
+from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._operators import OPERATORS
 from jaxattr.perturbation._optimisers import (
     scale_by_damped_momentum,
@@ -41,18 +41,6 @@ from jaxattr.perturbation._selection import shuffled_top_weights, top_weights
 from jaxattr.perturbation._warm_start import warm_start
 
 
-class MaskHistory(NamedTuple):
-    """Course of an optimisation, both parts weighted and to be minimised.
-
-    Attributes:
-      reward: [A, num_iterations], such as -log p of the preserved clip.
-      regulariser: [A, num_iterations], area and core terms.
-    """
-
-    reward: jax.Array
-    regulariser: jax.Array
-
-
 class ExtremalMasks(NamedTuple):
     """Masks of several areas, and how far each does what it was made for.
 
@@ -65,7 +53,7 @@ class ExtremalMasks(NamedTuple):
       kept: [A] probability of the target when the mask is shown (with a sigmoid or
         callable score, that score).
       area_reached: [A] mean of each mask, over the frames themselves.
-      history: course of the optimisation.
+      history: course of the optimisation, [A, num_iterations].
       geometry: the sizes used; static.
     """
 
