@@ -37,6 +37,7 @@ from jaxattr.layers import (
 )
 from jaxattr.perturbation import (
     extremal_perturbation,
+    meaningful_perturbation,
     step,
     temporal_mask,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "list_taps",
     "lrp",
     "mask_path_gradient",
+    "meaningful_perturbation",
     "metrics",
     "rules",
     "saliency",

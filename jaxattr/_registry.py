@@ -75,6 +75,10 @@ def _steps(settings):
     return len(settings["areas"]) * (settings.get("num_iterations") or 40) + 5
 
 
+def _adam_steps(settings):
+    return settings.get("num_iterations") or 300
+
+
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
@@ -119,7 +123,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _attention("transformer_attribution"),
             _extremal("extremal_perturbation"),
             _extremal("step"),
-            _masks("temporal_mask", lambda s: s.get("num_iterations", 300)),
+            _masks("temporal_mask", _adam_steps),
+            _masks("meaningful_perturbation", _adam_steps, random=True),
         )
     }
 )

@@ -22,6 +22,7 @@ SETTINGS = {
     "step": {"areas": (0.1, 0.3), "num_iterations": 10},
     "extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
     "temporal_mask": {"num_iterations": 10},
+    "meaningful_perturbation": {"num_iterations": 10},
     "zoom_cam": {"layers": ("cells",)},
     **{
         name: {"layer": "cells"}

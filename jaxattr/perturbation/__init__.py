@@ -3,8 +3,11 @@
 from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
+from jaxattr.perturbation._grid_mask import GridMask
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory
+from jaxattr.perturbation._meaningful_perturbation import meaningful_perturbation
+from jaxattr.perturbation._meaningful_presets import MeaningfulConfig
 from jaxattr.perturbation._presets import ExtremalConfig
 from jaxattr.perturbation._reverse import reverse
 from jaxattr.perturbation._step import step
@@ -13,12 +16,15 @@ from jaxattr.perturbation._temporal_mask import TemporalMask, temporal_mask
 __all__ = [
     "ExtremalConfig",
     "ExtremalMasks",
+    "GridMask",
     "MaskGeometry",
     "MaskHistory",
+    "MeaningfulConfig",
     "TemporalMask",
     "extremal_perturbation",
     "generate_mask",
     "mask_geometry",
+    "meaningful_perturbation",
     "reverse",
     "step",
     "temporal_mask",
