@@ -37,6 +37,7 @@ from jaxattr.layers import (
 )
 from jaxattr.perturbation import (
     extremal_perturbation,
+    igos,
     meaningful_perturbation,
     step,
     temporal_mask,
@@ -73,6 +74,7 @@ __all__ = [
     "guided_backprop",
     "guided_grad_cam",
     "hires_cam",
+    "igos",
     "input_x_gradient",
     "integrated_gradients",
     "knock_out",

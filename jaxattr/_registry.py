@@ -125,6 +125,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _extremal("step"),
             _masks("temporal_mask", _adam_steps),
             _masks("meaningful_perturbation", _adam_steps, random=True),
+            _masks(
+                "igos",
+                lambda s: s.get("num_steps", 20) * s.get("num_iterations", 15),
+                random=True,
+            ),
         )
     }
 )

@@ -23,6 +23,7 @@ SETTINGS = {
     "extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
     "temporal_mask": {"num_iterations": 10},
     "meaningful_perturbation": {"num_iterations": 10},
+    "igos": {"num_iterations": 10, "num_steps": 3, "grid": (6, 5, 6)},
     "zoom_cam": {"layers": ("cells",)},
     **{
         name: {"layer": "cells"}

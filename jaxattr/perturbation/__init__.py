@@ -4,6 +4,7 @@ from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._grid_mask import GridMask
+from jaxattr.perturbation._igos import igos
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory
 from jaxattr.perturbation._meaningful_perturbation import meaningful_perturbation
@@ -23,6 +24,7 @@ __all__ = [
     "TemporalMask",
     "extremal_perturbation",
     "generate_mask",
+    "igos",
     "mask_geometry",
     "meaningful_perturbation",
     "reverse",
