@@ -48,7 +48,8 @@ def igos(
     evidence, minimises :math:`\frac 1 S \sum_{j=1}^S s(\phi(\tfrac j S (1 - m)) +
     \epsilon_j) + \lambda_1 \overline{m} + \lambda_2 TV(m)` over the cells of
     :math:`m`, interpolated linearly. Each iteration steps along the gradient of all of
-    it, as far as a backtracking line search allows, and cuts to [0, 1].
+    it, as far as a backtracking line search allows, and cuts to [0, 1]. An empty mask
+    says that no cell changes the score by its price.
 
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
