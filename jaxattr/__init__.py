@@ -39,6 +39,7 @@ from jaxattr.perturbation import (
     extremal_perturbation,
     igos,
     meaningful_perturbation,
+    perceptual_ball,
     step,
     temporal_mask,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "mask_path_gradient",
     "meaningful_perturbation",
     "metrics",
+    "perceptual_ball",
     "rules",
     "saliency",
     "saliency_tubes",

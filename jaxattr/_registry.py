@@ -130,6 +130,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: s.get("num_steps", 20) * s.get("num_iterations", 15),
                 random=True,
             ),
+            _masks(
+                "perceptual_ball",
+                lambda s: 2 * s.get("num_iterations", 100),
+                heatmap=voxels,
+            ),
         )
     }
 )

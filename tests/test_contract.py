@@ -28,6 +28,7 @@ SETTINGS = {
         **{"num_iterations": 10, "num_steps": 3, "grid": (6, 5, 6)},
         **{"sparsity": 0.0, "smoothness": 0.1},
     },
+    "perceptual_ball": {"num_iterations": 10, "layers": ("cells",)},
     "zoom_cam": {"layers": ("cells",)},
     **{
         name: {"layer": "cells"}

@@ -9,6 +9,7 @@ from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory
 from jaxattr.perturbation._meaningful_perturbation import meaningful_perturbation
 from jaxattr.perturbation._meaningful_presets import MeaningfulConfig
+from jaxattr.perturbation._perceptual_ball import PerceptualBall, perceptual_ball
 from jaxattr.perturbation._presets import ExtremalConfig
 from jaxattr.perturbation._reverse import reverse
 from jaxattr.perturbation._step import step
@@ -21,12 +22,14 @@ __all__ = [
     "MaskGeometry",
     "MaskHistory",
     "MeaningfulConfig",
+    "PerceptualBall",
     "TemporalMask",
     "extremal_perturbation",
     "generate_mask",
     "igos",
     "mask_geometry",
     "meaningful_perturbation",
+    "perceptual_ball",
     "reverse",
     "step",
     "temporal_mask",
