@@ -37,6 +37,7 @@ from jaxattr.layers import (
 )
 from jaxattr.perturbation import (
     extremal_perturbation,
+    frequency_extremal_perturbation,
     igos,
     meaningful_perturbation,
     perceptual_ball,
@@ -69,6 +70,7 @@ __all__ = [
     "expected_gradients",
     "extremal_perturbation",
     "fold_convs",
+    "frequency_extremal_perturbation",
     "grad_cam",
     "grad_cam_pp",
     "gradient_rollout",

@@ -135,6 +135,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: 2 * s.get("num_iterations", 100),
                 heatmap=voxels,
             ),
+            _extremal("frequency_extremal_perturbation"),
         )
     }
 )

@@ -29,6 +29,7 @@ SETTINGS = {
         **{"sparsity": 0.0, "smoothness": 0.1},
     },
     "perceptual_ball": {"num_iterations": 10, "layers": ("cells",)},
+    "frequency_extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
     "zoom_cam": {"layers": ("cells",)},
     **{
         name: {"layer": "cells"}

@@ -2,6 +2,9 @@
 
 from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
+from jaxattr.perturbation._frequency_extremal_perturbation import (
+    frequency_extremal_perturbation,
+)
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._grid_mask import GridMask
 from jaxattr.perturbation._igos import igos
@@ -25,6 +28,7 @@ __all__ = [
     "PerceptualBall",
     "TemporalMask",
     "extremal_perturbation",
+    "frequency_extremal_perturbation",
     "generate_mask",
     "igos",
     "mask_geometry",

@@ -7,6 +7,7 @@ loop of `_mask_loop` improves it. Areas are one more batch axis.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._operators import OPERATORS
 from jaxattr.perturbation._optimisers import (
+    low_pass,
     scale_by_damped_momentum,
     scale_by_shared_adam,
 )
@@ -79,8 +81,9 @@ def extremal(
     ties: str | None,
     score: Score,
     chunk: int | None,
+    cutoffs: tuple[float, float, float] = (math.inf,) * 3,
 ) -> Callable[..., ExtremalMasks]:
-    """Checks the settings of `extremal_perturbation` and `step` and binds them."""
+    """Checks the settings that the extremal methods share and binds them."""
     areas = _check_areas(areas)
     check_chunk(chunk)
     check_choice("variant", variant, VARIANTS)
@@ -96,6 +99,7 @@ def extremal(
         core=core,
         core_shape=config.core_shape,
         tolerance=config.tolerance,
+        cutoffs=cutoffs,
         warm_passes=config.warm_passes,
         sizes=tuple((name, getattr(config, name)) for name in sizes),
     )
@@ -123,6 +127,7 @@ class _Choices:
     core: bool
     core_shape: str
     tolerance: float | None
+    cutoffs: tuple[float, float, float]
     warm_passes: tuple[int, int]
     sizes: tuple[tuple[str, float | None], ...]
 
@@ -176,7 +181,7 @@ def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
     geometry = mask_geometry(clip.shape[:3], **dict(choices.sizes))
     shown = OPERATORS[choices.perturbation](clip.astype(dtype), geometry.blur)
     kept = kept_score(f, clip, target, score)
-    optimiser = _optimiser(choices.optimiser, numbers.schedule.learning_rate)
+    optimiser = _optimiser(choices, numbers.schedule.learning_rate)
     objective = functools.partial(
         _objective,
         cost=functools.partial(
@@ -259,10 +264,12 @@ def _select(key):
     return functools.partial(shuffled_top_weights, key=key)
 
 
-def _optimiser(name, learning_rate):
-    scale = scale_by_shared_adam if name == "adam" else scale_by_damped_momentum
+def _optimiser(choices, learning_rate):
+    adam = choices.optimiser == "adam"
     return optax.chain(
-        scale(), optax.scale_by_learning_rate(lambda count: learning_rate[count])
+        low_pass(choices.cutoffs),
+        scale_by_shared_adam() if adam else scale_by_damped_momentum(),
+        optax.scale_by_learning_rate(lambda count: learning_rate[count]),
     )
 
 
