@@ -70,10 +70,19 @@ def _fgvis(settings):
     return searches * settings.get("num_iterations", 500)
 
 
+def _masks(name, gradients, *, random=False, heatmap=cells, needs=()):
+    transform = getattr(perturbation, name)
+    return Method(name, transform, "perturbation", random, gradients, heatmap, needs)
+
+
 def _steps(settings):
     if settings.get("preset") == "paper":
         return len(settings["areas"]) * (settings.get("num_iterations") or 1200)
     return len(settings["areas"]) * (settings.get("num_iterations") or 40) + 5
+
+
+def _adam_steps(settings):
+    return settings.get("num_iterations") or 300
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -129,6 +138,19 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 cells,
                 settings=MappingProxyType({"sparsity": 1.0, "num_iterations": 100}),
             ),
+            _masks("temporal_mask", _adam_steps),
+            _masks("meaningful_perturbation", _adam_steps, random=True),
+            _masks(
+                "igos",
+                lambda s: s.get("num_steps", 20) * s.get("num_iterations", 15),
+                random=True,
+            ),
+            _masks(
+                "perceptual_ball",
+                lambda s: 2 * s.get("num_iterations", 100),
+                heatmap=voxels,
+            ),
+            _extremal("frequency_extremal_perturbation"),
         )
     }
 )

@@ -118,7 +118,9 @@ def _as_scalar(value):
 
 
 def _margin(logits, index):
-    others = jnp.where(jnp.arange(logits.size) == index, -jnp.inf, logits)
+    others = jnp.where(
+        jnp.arange(logits.size, dtype=index.dtype) == index, -jnp.inf, logits
+    )
     return logits[index] - others.max()
 
 

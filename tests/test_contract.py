@@ -22,6 +22,15 @@ SETTINGS = {
     "step": {"areas": (0.1, 0.3), "num_iterations": 10},
     "extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
     "fgvis": {"sparsity": 1.0, "num_iterations": 10},
+    "temporal_mask": {"num_iterations": 10},
+    "meaningful_perturbation": {"num_iterations": 10},
+    # Its weights are random: no cell is worth the published price.
+    "igos": {
+        **{"num_iterations": 10, "num_steps": 3, "grid": (6, 5, 6)},
+        **{"sparsity": 0.0, "smoothness": 0.1},
+    },
+    "perceptual_ball": {"num_iterations": 10, "layers": ("cells",)},
+    "frequency_extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
     "zoom_cam": {"layers": ("cells",)},
     **{
         name: {"layer": "cells"}

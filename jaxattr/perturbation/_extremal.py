@@ -7,6 +7,7 @@ loop of `_mask_loop` improves it. Areas are one more batch axis.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,9 +24,10 @@ from jaxattr.perturbation._area import area_count, area_digits, area_term
 from jaxattr.perturbation._core import core_term
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
-from jaxattr.perturbation._mask_loop import optimise
+from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._operators import OPERATORS
 from jaxattr.perturbation._optimisers import (
+    low_pass,
     scale_by_damped_momentum,
     scale_by_shared_adam,
 )
@@ -41,18 +43,6 @@ from jaxattr.perturbation._selection import shuffled_top_weights, top_weights
 from jaxattr.perturbation._warm_start import warm_start
 
 
-class MaskHistory(NamedTuple):
-    """Course of an optimisation, both parts weighted and to be minimised.
-
-    Attributes:
-      reward: [A, num_iterations], such as -log p of the preserved clip.
-      regulariser: [A, num_iterations], area and core terms.
-    """
-
-    reward: jax.Array
-    regulariser: jax.Array
-
-
 class ExtremalMasks(NamedTuple):
     """Masks of several areas, and how far each does what it was made for.
 
@@ -65,7 +55,7 @@ class ExtremalMasks(NamedTuple):
       kept: [A] probability of the target when the mask is shown (with a sigmoid or
         callable score, that score).
       area_reached: [A] mean of each mask, over the frames themselves.
-      history: course of the optimisation.
+      history: course of the optimisation, [A, num_iterations].
       geometry: the sizes used; static.
     """
 
@@ -91,8 +81,9 @@ def extremal(
     ties: str | None,
     score: Score,
     chunk: int | None,
+    cutoffs: tuple[float, float, float] = (math.inf,) * 3,
 ) -> Callable[..., ExtremalMasks]:
-    """Checks the settings of `extremal_perturbation` and `step` and binds them."""
+    """Checks the settings that the extremal methods share and binds them."""
     areas = _check_areas(areas)
     check_chunk(chunk)
     check_choice("variant", variant, VARIANTS)
@@ -108,6 +99,7 @@ def extremal(
         core=core,
         core_shape=config.core_shape,
         tolerance=config.tolerance,
+        cutoffs=cutoffs,
         warm_passes=config.warm_passes,
         sizes=tuple((name, getattr(config, name)) for name in sizes),
     )
@@ -135,6 +127,7 @@ class _Choices:
     core: bool
     core_shape: str
     tolerance: float | None
+    cutoffs: tuple[float, float, float]
     warm_passes: tuple[int, int]
     sizes: tuple[tuple[str, float | None], ...]
 
@@ -188,7 +181,7 @@ def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
     geometry = mask_geometry(clip.shape[:3], **dict(choices.sizes))
     shown = OPERATORS[choices.perturbation](clip.astype(dtype), geometry.blur)
     kept = kept_score(f, clip, target, score)
-    optimiser = _optimiser(choices.optimiser, numbers.schedule.learning_rate)
+    optimiser = _optimiser(choices, numbers.schedule.learning_rate)
     objective = functools.partial(
         _objective,
         cost=functools.partial(
@@ -271,10 +264,12 @@ def _select(key):
     return functools.partial(shuffled_top_weights, key=key)
 
 
-def _optimiser(name, learning_rate):
-    scale = scale_by_shared_adam if name == "adam" else scale_by_damped_momentum
+def _optimiser(choices, learning_rate):
+    adam = choices.optimiser == "adam"
     return optax.chain(
-        scale(), optax.scale_by_learning_rate(lambda count: learning_rate[count])
+        low_pass(choices.cutoffs),
+        scale_by_shared_adam() if adam else scale_by_damped_momentum(),
+        optax.scale_by_learning_rate(lambda count: learning_rate[count]),
     )
 
 

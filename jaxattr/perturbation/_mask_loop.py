@@ -31,6 +31,18 @@ class MaskState(NamedTuple):
     iteration: jax.Array
 
 
+class MaskHistory(NamedTuple):
+    """Course of an optimisation, both parts weighted and to be minimised.
+
+    Attributes:
+      reward: [num_iterations], such as -log p of the preserved clip.
+      regulariser: [num_iterations], such as size and roughness of the mask.
+    """
+
+    reward: jax.Array
+    regulariser: jax.Array
+
+
 def init(params: Any, optimiser: optax.GradientTransformation) -> MaskState:
     """Starts at the given parameters."""
     zero = jnp.zeros((), jnp.int32)
@@ -52,14 +64,15 @@ def update(
     """
     slope = jax.value_and_grad(objective, has_aux=True)
     (value, record), gradient = slope(state.params, state.iteration)
-    step, memory = optax.with_extra_args_support(optimiser).update(
-        gradient,
-        state.optimiser,
-        state.params,
-        value=value,
-        grad=gradient,
-        value_fn=lambda params: objective(project(params), state.iteration)[0],
-    )
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes counts with floats.
+        step, memory = optax.with_extra_args_support(optimiser).update(
+            gradient,
+            state.optimiser,
+            state.params,
+            value=value,
+            grad=gradient,
+            value_fn=lambda params: objective(project(params), state.iteration)[0],
+        )
     params = project(optax.apply_updates(state.params, step))
     return MaskState(params, state.params, memory, state.iteration + 1), record
 

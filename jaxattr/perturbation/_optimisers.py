@@ -1,9 +1,12 @@
 """Gradient transformations for masks that optax does not have."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 
@@ -118,3 +121,37 @@ def scale_by_largest() -> optax.GradientTransformation:
         return jax.tree.map(scaled, updates)
 
     return optax.stateless(update)
+
+
+def low_pass(cutoffs: Sequence[float]) -> optax.GradientTransformation:
+    r"""Attenuates the fast changes of gradients along each axis.
+
+    Multiplies coefficient :math:`k` of the orthonormal cosine transform (DCT-II) along
+    an axis of :math:`N` entries by :math:`\exp(-\frac 1 2 (k / (N \rho))^2)`.
+
+    Args:
+      cutoffs: :math:`\rho` of every axis of the parameters; infinity leaves an axis
+        alone.
+    """
+
+    def filtered(gradient):
+        for axis, cutoff in enumerate(cutoffs):
+            if cutoff < math.inf:
+                weights = _smoother(gradient.shape[axis], cutoff)
+                weights = jnp.asarray(weights, gradient.dtype)
+                gradient = jnp.tensordot(
+                    weights, gradient, (1, axis), precision="highest"
+                )
+                gradient = jnp.moveaxis(gradient, 0, axis)
+        return gradient
+
+    return optax.stateless(lambda updates, params: jax.tree.map(filtered, updates))
+
+
+def _smoother(size, cutoff):
+    """There, attenuated, and back again, [size, size]."""
+    index = np.arange(size)
+    cosines = np.cos(np.pi * (index + 0.5) * index[:, None] / size)
+    cosines *= np.where(index == 0, 1, np.sqrt(2))[:, None] / np.sqrt(size)
+    kept = np.exp(-0.5 * (index / (size * cutoff)) ** 2)
+    return cosines.T @ (kept[:, None] * cosines)

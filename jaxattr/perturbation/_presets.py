@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,13 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}."
         )
+
+
+def check_weights(**values: object) -> None:
+    """Raises ValueError unless all are finite numbers of at least 0."""
+    for name, value in values.items():
+        if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
+            raise ValueError(f"`{name}` must be a number of at least 0, got {value!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
