@@ -64,7 +64,7 @@ def _adversarial(net, keys, clips, args):
     found = _in_chunks(explain, clips, targets, args.chunk)
     kept = {"filtered": found.kept, "unfiltered": found.undefended.kept}
     beyond = {"filtered": found.beyond, "unfiltered": found.undefended.beyond}
-    start = np.exp(-found.history.cost[:, 0])  # Of the empty clip and its noise.
+    start = np.exp(-found.history.reward[:, 0])  # Of the empty clip and its noise.
     return {
         name: {
             "share at 0.5": float((p >= 0.5).mean()),

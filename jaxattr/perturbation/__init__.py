@@ -2,7 +2,7 @@
 
 from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
-from jaxattr.perturbation._fgvis import FineExplanation, FineHistory, fgvis
+from jaxattr.perturbation._fgvis import FineExplanation, fgvis
 from jaxattr.perturbation._frequency_extremal_perturbation import (
     frequency_extremal_perturbation,
 )
@@ -23,7 +23,6 @@ __all__ = [
     "ExtremalConfig",
     "ExtremalMasks",
     "FineExplanation",
-    "FineHistory",
     "GridMask",
     "MaskGeometry",
     "MaskHistory",

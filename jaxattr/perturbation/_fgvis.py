@@ -1,7 +1,6 @@
 """FGVis: a mask for every voxel and channel, safe from adversarial evidence."""
 
 import functools
-import numbers
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -15,9 +14,9 @@ from jaxattr._expectation import check_count
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, poison_of
 from jaxattr._substitute import check_substitute, fill_in
-from jaxattr.perturbation._mask_loop import optimise
+from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._optimisers import scale_by_largest
-from jaxattr.perturbation._presets import check_choice
+from jaxattr.perturbation._presets import check_choice, check_weights
 from jaxattr.perturbation._reward import kept_score, mask_cost
 from jaxattr.rules._gradient_filter import activations, bounded, inside
 
@@ -26,18 +25,6 @@ Game = Literal["preservation", "deletion", "generation", "repression"]
 _LEARNING_RATE = 0.1  # No entry of the mask moves by more in one iteration.
 _SEARCHED = (1e-4, 1e3)  # Sparsities; on 224 x 224 x 3 the range that is published.
 _COMPARABLE = 0.05  # Probability that an explanation may lose.
-
-
-class FineHistory(NamedTuple):
-    """Course of an optimisation, both parts to be minimised.
-
-    Attributes:
-      cost: [num_iterations], such as -log p of the explanation.
-      mask: [num_iterations], mean of the evidence.
-    """
-
-    cost: jax.Array
-    mask: jax.Array
 
 
 class FineExplanation(NamedTuple):
@@ -49,24 +36,24 @@ class FineExplanation(NamedTuple):
         network's units: an input like any other.
       kept: [] probability of the target for the explanation (with a sigmoid or
         callable score, that score).
-      left: [] the same for the clip without the evidence.
+      lost: [] the same for the clip without the evidence.
       original: [] the same for the clip itself.
       sparsity: [] as given or found.
       beyond: [L] share of the units of each non-linearity that the optimised clip
         drives beyond their bounds, in the order of the program; None where there are
         no bounds.
-      history: course of the optimisation.
+      history: course of the optimisation, [num_iterations].
       undefended: the same without the filter, under defend="both"; else None.
     """
 
     values: jax.Array
     explanation: jax.Array
     kept: jax.Array
-    left: jax.Array
+    lost: jax.Array
     original: jax.Array
     sparsity: jax.Array
     beyond: jax.Array | None
-    history: FineHistory
+    history: MaskHistory
     undefended: Any
 
 
@@ -136,10 +123,7 @@ def fgvis(
     check_choice("game", game, get_args(Game))
     if not (isinstance(defend, (bool, np.bool_)) or defend == "both"):
         raise ValueError(f"`defend` must be True, False or 'both', got {defend!r}.")
-    for name, value in (("noise", noise), ("coupling", coupling)):
-        _check_number(name, value)
-    if sparsity is not None:
-        _check_number("sparsity", sparsity)
+    check_weights(noise=noise, coupling=coupling, sparsity=sparsity or 0.0)
     check_count("num_iterations", num_iterations)
     check_count("num_searches", num_searches)
     keeps = game in ("preservation", "generation")
@@ -165,11 +149,6 @@ def fgvis(
         num_iterations=num_iterations,
         num_searches=num_searches,
     )
-
-
-def _check_number(name, value):
-    if not (isinstance(value, numbers.Real) and 0 <= value < np.inf):
-        raise ValueError(f"`{name}` must be a number of at least 0, got {value!r}.")
 
 
 def _explain(
@@ -204,9 +183,10 @@ def _explain(
 
         def objective(mask, iteration):
             seen = functools.partial(_noisy, show, noise, key, iteration)
-            parts = FineHistory(cost(seen, mask).astype(dtype), mask.mean())
+            reward = cost(seen, mask).astype(dtype)
             jumps = ((mask[1:] - mask[:-1]) ** 2).sum() / mask.size
-            return parts.cost + weight * parts.mask + coupling * jumps, parts
+            regulariser = weight * mask.mean() + coupling * jumps
+            return reward + regulariser, MaskHistory(reward, regulariser)
 
         state, history = optimise(
             objective,
@@ -231,7 +211,7 @@ def _explain(
             values=mask,
             explanation=explanation,
             kept=probability(explanation),
-            left=probability(rest),
+            lost=probability(rest),
             original=probability(clip),
             sparsity=weight,
             beyond=_beyond(named, optimised, bounds) if defend else None,

@@ -133,11 +133,11 @@ def test_scores_are_those_of_the_clips_returned():
     rest = (1 - found.values) * CLIP
     for clip, got in (
         (found.explanation, found.kept),
-        (rest, found.left),
+        (rest, found.lost),
         (CLIP, found.original),
     ):
         np.testing.assert_allclose(got, jax.nn.softmax(network(clip))[2], rtol=1e-12)
-    np.testing.assert_allclose(found.history.mask[0], 1)
+    np.testing.assert_allclose(found.history.regulariser[0], 0.5)
     other = explain(CLIP, 2, key=jax.random.key(1))
     assert np.abs(other.values - found.values).max() > 1e-3  # Noise is of the key.
 
@@ -166,7 +166,7 @@ def test_the_search_finds_the_sparsest_that_is_enough(game):
     def enough(found):
         if game == "preservation":
             return found.kept >= found.original - 0.05
-        return found.left <= 0.05
+        return found.lost <= 0.05
 
     found = fgvis(network, num_searches=6, **settings)(CLIP, target)
     # The same halvings, one run after the other.
