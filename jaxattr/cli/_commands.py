@@ -185,6 +185,7 @@ def doctor() -> int:
         ("av", "video"),
         ("pillow", "video"),
         ("matplotlib", "viz"),
+        ("scikit-image", "data"),
         ("safetensors", "models"),
     ):
         table.add_row(name, _version(name, f"missing: pip install 'jaxattr[{extra}]'"))
