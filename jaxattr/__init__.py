@@ -35,7 +35,7 @@ from jaxattr.layers import (
     xgrad_cam,
     zoom_cam,
 )
-from jaxattr.perturbation import extremal_perturbation, step
+from jaxattr.perturbation import extremal_perturbation, rise, step
 from jaxattr.program import fold_convs
 from jaxattr.rules import (
     deconvnet,
@@ -77,6 +77,7 @@ __all__ = [
     "lrp",
     "mask_path_gradient",
     "metrics",
+    "rise",
     "rules",
     "saliency",
     "saliency_tubes",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxattr._clip import widen
+from jaxattr._clip import wide, widen
 
 
 class Moments(NamedTuple):
@@ -23,6 +23,22 @@ class Moments(NamedTuple):
     mean: Any
     variance: Any
     standard_error: Any
+
+
+class Comoments(NamedTuple):
+    """What samples (y, x) say of the line through them.
+
+    Attributes:
+      count: [] int32 samples drawn.
+      mean: of y and of x, a pair.
+      variance: of y and of x, a pair; unbiased.
+      covariance: like x, of y with every element of x; unbiased.
+    """
+
+    count: jax.Array
+    mean: tuple[jax.Array, jax.Array]
+    variance: tuple[jax.Array, jax.Array]
+    covariance: jax.Array
 
 
 def mean(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
@@ -81,6 +97,61 @@ def moments(
     return Moments(average, variance, error)
 
 
+def comoments(
+    g: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    num: int,
+    *,
+    chunk: int | None = None,
+    enough: Callable[[Comoments], jax.Array] | None = None,
+    every: int = 100,
+) -> Comoments:
+    """Moments of a number y and an array x, and of the two together.
+
+    Merged as in `moments`.
+
+    Args:
+      g: sample index [] int32 -> (y [], x).
+      num: number of samples, at least 2.
+      chunk: as in `mean`.
+      enough: whether what is known by now will do; asked after about every `every`
+        samples, and None never asks. Whatever the chunk, it sees the same samples.
+      every: see `enough`.
+
+    Returns:
+      Those of the samples drawn.
+    """
+
+    def merge(state, samples, weights, seen):
+        here = _moments_here(samples, weights)
+        return _merge(state, here, weights, seen)
+
+    def result(state, count):
+        means, squares, product = state
+        least = jnp.maximum(count - 1, 1)
+        variances = tuple(s / least.astype(s.dtype) for s in squares)
+        return Comoments(count, means, variances, product / least.astype(product.dtype))
+
+    def init(zero):
+        return zero, zero, zero[1]
+
+    if enough is None:
+        return result(_scan(g, num, chunk, merge, init), jnp.int32(num))
+    spans = math.ceil(num / every)
+    span = math.ceil(num / spans)
+    count, state = jax.lax.while_loop(
+        lambda carry: (
+            (carry[0] < num)
+            & ((carry[0] == 0) | jnp.logical_not(enough(result(carry[1], carry[0]))))
+        ),
+        lambda carry: (
+            jnp.minimum(carry[0] + span, num),
+            _span(g, carry[1], carry[0], span, num, chunk, merge),
+        ),
+        (jnp.int32(0), _start(g, chunk, init)),
+    )
+    return result(state, count)
+
+
 def each(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
     """Keeps `g(i)` for i = 0..num-1, where `mean` would not do.
 
@@ -134,21 +205,78 @@ def _is_count(value):
 
 def _scan(g, num, chunk, update, init):
     """Folds `update(state, samples, weights, seen)` over chunks of samples."""
-    blocks, size = even_chunks(num, chunk)
+    return _span(g, _start(g, chunk, init), 0, num, num, chunk, update)
+
+
+def _start(g, chunk, init):
+    check_chunk(chunk)
+    sample = jax.eval_shape(g, jax.ShapeDtypeStruct((), jnp.int32))
+    return init(jax.tree.map(lambda s: jnp.zeros(s.shape, wide(s.dtype)), sample))
+
+
+def _span(g, state, start, length, num, chunk, update):
+    """Folds samples start..start + length - 1, of which those from `num` on are void.
+
+    Args:
+      g: as in `mean`.
+      state: what is folded so far.
+      start: first sample; may be traced.
+      length: how many; static.
+      num: end of all samples.
+      chunk: as in `mean`.
+      update: see `_scan`.
+    """
+    blocks, size = even_chunks(length, chunk)
 
     def sample(index):
         out = jax.vmap(g)(index) if size > 1 else jax.tree.map(_lead, g(index[0]))
         return widen(out)
 
-    def body(state, block):
-        index = block * size + jnp.arange(size, dtype=jnp.int32)
-        return update(state, sample(index), index < num, block * size), None
+    def body(carry, _):
+        state, block = carry
+        offset = block * size + jnp.arange(size, dtype=jnp.int32)
+        used = (offset < length) & (start + offset < num)
+        state = update(state, sample(start + offset), used, start + block * size)
+        return (state, block + 1), None
 
-    shapes = jax.eval_shape(sample, jax.ShapeDtypeStruct((size,), jnp.int32))
-    state = init(jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), shapes))
+    carry = state, jnp.int32(0)
     if blocks == 1:
-        return body(state, jnp.int32(0))[0]
-    return jax.lax.scan(body, state, jnp.arange(blocks, dtype=jnp.int32))[0]
+        return body(carry, None)[0][0]
+    # Nothing is scanned over: an index for every block would be memory that grows.
+    return jax.lax.scan(body, carry, length=blocks)[0][0]
+
+
+def _moments_here(samples, weights):
+    """Means, sums of squares and the sum of products of one chunk of pairs (y, x)."""
+    size = jnp.maximum(weights.sum(dtype=jnp.int32), 1)
+    means = tuple(_masked_sum(s, weights) / size.astype(s.dtype) for s in samples)
+    y, x = (s - m[None] for s, m in zip(samples, means))
+    squares = _masked_sum(y**2, weights), _masked_sum(x**2, weights)
+    return means, squares, _masked_sum(_times(y, x), weights)
+
+
+def _merge(state, here, weights, seen):
+    """Chan, Golub and LeVeque's update, for squares and for products alike."""
+    means, squares, product = state
+    size = weights.sum(dtype=jnp.int32)
+    steps = tuple(b - a for a, b in zip(means, here[0]))
+
+    def share(x):  # Of the chunk, in all that there is.
+        return size.astype(x.dtype) / jnp.maximum(seen + size, 1).astype(x.dtype)
+
+    def grown(a, b, step):
+        return a + b + step * (share(a) * jnp.asarray(seen).astype(a.dtype))
+
+    return (
+        tuple(m + step * share(m) for m, step in zip(means, steps)),
+        tuple(grown(a, b, d**2) for a, b, d in zip(squares, here[1], steps)),
+        grown(product, here[2], _times(*(step[None] for step in steps))[0]),
+    )
+
+
+def _times(y, x):
+    """Numbers [n] times arrays [n, ...]."""
+    return jnp.expand_dims(y, range(1, x.ndim)).astype(x.dtype) * x
 
 
 def _masked_sum(samples, weights):
