@@ -35,7 +35,17 @@ from jaxattr.layers import (
     xgrad_cam,
     zoom_cam,
 )
-from jaxattr.perturbation import extremal_perturbation, rise, step
+from jaxattr.perturbation import (
+    extremal_perturbation,
+    greedy_regions,
+    kernel_shap,
+    lime,
+    occlusion,
+    rise,
+    step,
+    swag,
+    xrai,
+)
 from jaxattr.program import fold_convs
 from jaxattr.rules import (
     deconvnet,
@@ -65,18 +75,22 @@ __all__ = [
     "grad_cam",
     "grad_cam_pp",
     "gradient_rollout",
+    "greedy_regions",
     "guided_backprop",
     "guided_grad_cam",
     "hires_cam",
     "input_x_gradient",
     "integrated_gradients",
+    "kernel_shap",
     "knock_out",
     "layer_cam",
+    "lime",
     "linear_approximation",
     "list_taps",
     "lrp",
     "mask_path_gradient",
     "metrics",
+    "occlusion",
     "rise",
     "rules",
     "saliency",
@@ -84,9 +98,11 @@ __all__ = [
     "score_cam",
     "smooth_grad",
     "step",
+    "swag",
     "to_heatmap",
     "transformer_attribution",
     "viz",
     "xgrad_cam",
+    "xrai",
     "zoom_cam",
 ]

@@ -109,6 +109,12 @@ def _black_box(name, gradients, *, random=False, segments=False):
     )
 
 
+def _sets(settings):
+    num_segments = settings.get("num_segments", 64)
+    sampled = 2 * num_segments + settings.get("num_samples", 2048)
+    return min(2.0**num_segments, sampled) / 3
+
+
 def _segments(clip, settings):
     return data.supervoxels(clip, settings.get("num_segments", 64))
 
@@ -159,6 +165,21 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _extremal("step"),
             # A forward pass takes a third of a gradient.
             _black_box("rise", lambda s: s.get("num_masks", 4000) / 3, random=True),
+            _black_box("occlusion", lambda s: 395),  # Of 16 frames of 112 x 112.
+            _black_box(
+                "lime",
+                lambda s: s.get("num_samples", 1000) / 3,
+                random=True,
+                segments=True,
+            ),
+            _black_box("kernel_shap", _sets, random=True, segments=True),
+            _black_box(
+                "greedy_regions",
+                lambda s: s.get("num_regions", 8) * s.get("num_segments", 64) / 3,
+                segments=True,
+            ),
+            _black_box("xrai", lambda s: 2 * s.get("num_steps", 25), segments=True),
+            _black_box("swag", lambda s: 1, segments=True),
         )
     }
 )

@@ -75,7 +75,7 @@ def sums(heat: jax.Array, segments: jax.Array, num_segments: int) -> jax.Array:
 
 
 def in_range(segments: jax.Array, num_segments: int) -> jax.Array:
-    """Whether all labels are below `num_segments`: 1, or NaN where a traced one is not."""
+    """1 where all labels are in 0..num_segments - 1, else NaN: what traced ones get."""
     valid = (segments >= 0) & (segments < num_segments)
     return jnp.where(valid.all(), 1, jnp.nan)
 

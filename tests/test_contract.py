@@ -60,6 +60,7 @@ MECHANISMS = (
         "smooth_grad",
         "step",
         "rise",
+        "kernel_shap",
         "grad_cam",
         "score_cam",
     ),
