@@ -25,22 +25,6 @@ class Moments(NamedTuple):
     standard_error: Any
 
 
-class Comoments(NamedTuple):
-    """What samples (y, x) say of the line through them.
-
-    Attributes:
-      count: [] int32 samples drawn.
-      mean: of y and of x, a pair.
-      variance: of y and of x, a pair; unbiased.
-      covariance: like x, of y with every element of x; unbiased.
-    """
-
-    count: jax.Array
-    mean: tuple[jax.Array, jax.Array]
-    variance: tuple[jax.Array, jax.Array]
-    covariance: jax.Array
-
-
 def mean(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
     """Averages `g(i)` over i = 0..num-1.
 
@@ -55,7 +39,7 @@ def mean(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -
     """
 
     def add(total, samples, weights, _):
-        return jax.tree.map(lambda t, s: t + _masked_sum(s, weights), total, samples)
+        return jax.tree.map(lambda t, s: t + masked_sum(s, weights), total, samples)
 
     total = _scan(g, num, chunk, add, lambda zero: zero)
     return jax.tree.map(lambda t: t / num, total)
@@ -75,8 +59,8 @@ def moments(
 
         def leaf(average, squares, sample):
             count, share = seen.astype(sample.dtype), size.astype(sample.dtype)
-            here = _masked_sum(sample, weights) / share
-            spread = _masked_sum((sample - here[None]) ** 2, weights)
+            here = masked_sum(sample, weights) / share
+            spread = masked_sum((sample - here[None]) ** 2, weights)
             delta = here - average
             total = count + share
             return (
@@ -95,61 +79,6 @@ def moments(
     )
     error = jax.tree.map(lambda v: jnp.sqrt(v / num), variance)
     return Moments(average, variance, error)
-
-
-def comoments(
-    g: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
-    num: int,
-    *,
-    chunk: int | None = None,
-    enough: Callable[[Comoments], jax.Array] | None = None,
-    every: int = 100,
-) -> Comoments:
-    """Moments of a number y and an array x, and of the two together.
-
-    Merged as in `moments`.
-
-    Args:
-      g: sample index [] int32 -> (y [], x).
-      num: number of samples, at least 2.
-      chunk: as in `mean`.
-      enough: whether what is known by now will do; asked after about every `every`
-        samples, and None never asks. Whatever the chunk, it sees the same samples.
-      every: see `enough`.
-
-    Returns:
-      Those of the samples drawn.
-    """
-
-    def merge(state, samples, weights, seen):
-        here = _moments_here(samples, weights)
-        return _merge(state, here, weights, seen)
-
-    def result(state, count):
-        means, squares, product = state
-        least = jnp.maximum(count - 1, 1)
-        variances = tuple(s / least.astype(s.dtype) for s in squares)
-        return Comoments(count, means, variances, product / least.astype(product.dtype))
-
-    def init(zero):
-        return zero, zero, zero[1]
-
-    if enough is None:
-        return result(_scan(g, num, chunk, merge, init), jnp.int32(num))
-    spans = math.ceil(num / every)
-    span = math.ceil(num / spans)
-    count, state = jax.lax.while_loop(
-        lambda carry: (
-            (carry[0] < num)
-            & ((carry[0] == 0) | jnp.logical_not(enough(result(carry[1], carry[0]))))
-        ),
-        lambda carry: (
-            jnp.minimum(carry[0] + span, num),
-            _span(g, carry[1], carry[0], span, num, chunk, merge),
-        ),
-        (jnp.int32(0), _start(g, chunk, init)),
-    )
-    return result(state, count)
 
 
 def each(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -> Any:
@@ -204,17 +133,24 @@ def _is_count(value):
 
 
 def _scan(g, num, chunk, update, init):
-    """Folds `update(state, samples, weights, seen)` over chunks of samples."""
-    return _span(g, _start(g, chunk, init), 0, num, num, chunk, update)
+    return fold(g, initial(g, init), 0, num, num, chunk, update)
 
 
-def _start(g, chunk, init):
-    check_chunk(chunk)
+def initial(g: Callable[[jax.Array], Any], init: Callable[[Any], Any]) -> Any:
+    """`init` of zeros like a sample, in float32 or wider."""
     sample = jax.eval_shape(g, jax.ShapeDtypeStruct((), jnp.int32))
     return init(jax.tree.map(lambda s: jnp.zeros(s.shape, wide(s.dtype)), sample))
 
 
-def _span(g, state, start, length, num, chunk, update):
+def fold(
+    g: Callable[[jax.Array], Any],
+    state: Any,
+    start: int | jax.Array,
+    length: int,
+    num: int,
+    chunk: int | None,
+    update: Callable[..., Any],
+) -> Any:
     """Folds samples start..start + length - 1, of which those from `num` on are void.
 
     Args:
@@ -224,7 +160,8 @@ def _span(g, state, start, length, num, chunk, update):
       length: how many; static.
       num: end of all samples.
       chunk: as in `mean`.
-      update: see `_scan`.
+      update: `update(state, samples, weights, seen)`, with a chunk of samples [n],
+        which of them count, and how many came before.
     """
     blocks, size = even_chunks(length, chunk)
 
@@ -246,40 +183,8 @@ def _span(g, state, start, length, num, chunk, update):
     return jax.lax.scan(body, carry, length=blocks)[0][0]
 
 
-def _moments_here(samples, weights):
-    """Means, sums of squares and the sum of products of one chunk of pairs (y, x)."""
-    size = jnp.maximum(weights.sum(dtype=jnp.int32), 1)
-    means = tuple(_masked_sum(s, weights) / size.astype(s.dtype) for s in samples)
-    y, x = (s - m[None] for s, m in zip(samples, means))
-    squares = _masked_sum(y**2, weights), _masked_sum(x**2, weights)
-    return means, squares, _masked_sum(_times(y, x), weights)
-
-
-def _merge(state, here, weights, seen):
-    """Chan, Golub and LeVeque's update, for squares and for products alike."""
-    means, squares, product = state
-    size = weights.sum(dtype=jnp.int32)
-    steps = tuple(b - a for a, b in zip(means, here[0]))
-
-    def share(x):  # Of the chunk, in all that there is.
-        return size.astype(x.dtype) / jnp.maximum(seen + size, 1).astype(x.dtype)
-
-    def grown(a, b, step):
-        return a + b + step * (share(a) * jnp.asarray(seen).astype(a.dtype))
-
-    return (
-        tuple(m + step * share(m) for m, step in zip(means, steps)),
-        tuple(grown(a, b, d**2) for a, b, d in zip(squares, here[1], steps)),
-        grown(product, here[2], _times(*(step[None] for step in steps))[0]),
-    )
-
-
-def _times(y, x):
-    """Numbers [n] times arrays [n, ...]."""
-    return jnp.expand_dims(y, range(1, x.ndim)).astype(x.dtype) * x
-
-
-def _masked_sum(samples, weights):
+def masked_sum(samples: jax.Array, weights: jax.Array) -> jax.Array:
+    """Sum over the samples [n, ...] that count, [n] bool."""
     weights = jnp.expand_dims(weights, range(1, samples.ndim))
     return jnp.where(weights, samples, jnp.zeros_like(samples)).sum(0)
 

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxattr._expectation import comoments, mean, moments
+from jaxattr._comoments import comoments
+from jaxattr._expectation import mean, moments
 
 CHUNKS = [None, 1, 2, 3, 7, 100]
 

@@ -106,6 +106,7 @@ SETTINGS = {
     "num_steps": 3,
     "num_samples": 3,
     "num_masks": 30,
+    "grid": (2, 3, 3),
     "baselines": np.zeros((2, *SHAPE)),
     "areas": (0.2,),
     "num_iterations": 3,

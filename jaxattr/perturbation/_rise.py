@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import narrow, widen
-from jaxattr._expectation import check_chunk, check_count, comoments
+from jaxattr._comoments import comoments
+from jaxattr._expectation import check_chunk, check_count
 from jaxattr._explainer import explainer
 from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score, bind
