@@ -7,8 +7,10 @@ training clips where it needs some. The size of the evidence is not among them.
 import ast
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
 from _evidence_cells import check_known
 
 import jaxattr
@@ -29,6 +31,7 @@ class Line(NamedTuple):
       heatmap: shape of its values -> settings of `to_heatmap`.
       gradients: evaluations per clip.
       random: whether its answer depends on the key.
+      inputs: as those of `jaxattr._registry.Method`.
     """
 
     name: str
@@ -38,11 +41,19 @@ class Line(NamedTuple):
     heatmap: Callable[[tuple[int, ...]], Mapping[str, Any]]
     gradients: float
     random: bool
+    inputs: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType({})
 
     @property
     def takes_areas(self) -> bool:
         """Whether it can be told how large the evidence is."""
         return "areas" in self.settings
+
+    def make_inputs(self, clips: Any) -> dict[str, np.ndarray]:
+        """What `explain` takes by name for clips [n, ...], made one by one."""
+        return {
+            name: np.stack([make(np.asarray(clip), self.settings) for clip in clips])
+            for name, make in self.inputs.items()
+        }
 
     def method(self, family: str) -> Callable[..., Callable[..., Any]]:
         """`f -> explain`, with everything that it needs.
@@ -86,6 +97,7 @@ def choose_lines(
             method.heatmap,
             method.gradients(method.settings),
             method.random,
+            method.inputs,
         )
         for method in _registry.METHODS.values()
     }

@@ -16,6 +16,7 @@ from _evidence_lines import Line
 
 import jaxattr
 from jaxattr import metrics
+from jaxattr._registry import given
 from jaxattr.data import evidence
 
 TOLERANCE = 3.0  # Pixels beside the evidence that still are a hit.
@@ -65,7 +66,7 @@ def score_line(line: Line, cell: Cell, repeats: int, chunk: int) -> dict[str, An
         "scores": _mean(scores),
         "spread_over_keys": _spread(scores),
         "stability": _correlations(first.uncut[:few], again.uncut),
-        "sanity": _sanity(method, cell, some, chunk),
+        "sanity": _sanity(line, method, cell, some, chunk),
         "oracle": {"told": "areas" if line.takes_areas else "threshold"}
         | _mean(oracles),
     }
@@ -74,26 +75,28 @@ def score_line(line: Line, cell: Cell, repeats: int, chunk: int) -> dict[str, An
 def _heat_maps(line, explain, cell, clips, repeat, chunk) -> Heats:
     """Explains clips, which are those of the cell or look like the first of them."""
     explain = functools.partial(_explain, explain, heatmap=line.heatmap)
-    return _in_chunks(explain, cell, clips, repeat, chunk)
+    return _in_chunks(explain, line, cell, clips, repeat, chunk)
 
 
-def _in_chunks(g, cell, clips, repeat, chunk):
-    """`g(clips, targets, keys)` on every clip, as NumPy arrays."""
+def _in_chunks(g, line, cell, clips, repeat, chunk):
+    """`g(clips, targets, keys, inputs)` on every clip, as NumPy arrays."""
     key = jax.random.fold_in(jax.random.key(0), repeat)
     targets, num, parts = np.asarray(cell.clips.target), len(clips), []
+    inputs = line.make_inputs(clips)
     for start in range(0, num, chunk):
         # Chunks of one size compile once: the last one repeats a clip.
         at = np.minimum(np.arange(start, start + chunk), num - 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, cell.indices[at])
-        part = g(clips[at], targets[at], keys)
+        made = {name: values[at] for name, values in inputs.items()}
+        part = g(clips[at], targets[at], keys, made)
         parts.append(jax.tree.map(lambda a: np.asarray(a)[: num - start], part))  # noqa: B023
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 @functools.partial(jax.jit, static_argnames="heatmap")
-def _explain(explain, clips, targets, keys, *, heatmap):
-    def one(clip, target, key):
-        values = explain(clip, target, key=key).values
+def _explain(explain, clips, targets, keys, inputs, *, heatmap):
+    def one(clip, target, key, inputs):
+        values = explain(clip, target, key=key, **inputs).values
         settings = heatmap(values.shape)
         return Heats(
             jaxattr.to_heatmap(values, **settings),
@@ -101,7 +104,7 @@ def _explain(explain, clips, targets, keys, *, heatmap):
             jnp.isfinite(values).all(),
         )
 
-    return jax.vmap(one)(clips, targets, keys)
+    return jax.vmap(one)(clips, targets, keys, inputs)
 
 
 def _measure_all(heats, cell):
@@ -191,15 +194,16 @@ def _rank_correlation(a, b):
     return metrics.rank_correlation(np.stack([a, b], 1))[0, 1]
 
 
-def _sanity(method, cell, clips, chunk):
+def _sanity(line, method, cell, clips, chunk):
     """Rank correlation of |values| when the head forgets what it learnt."""
     select = _of_layer(cell.network.head)
-    check = metrics.sanity_check(method, cell.network.f, select=select, depth=1)
 
-    def one(clip, target, key):
+    def one(clip, target, key, inputs):
+        bound = given(method, inputs) if inputs else method
+        check = metrics.sanity_check(bound, cell.network.f, select=select, depth=1)
         return check(clip, target, key=key).spearman_abs[0]
 
-    values = _in_chunks(jax.vmap(one), cell, clips, 0, chunk)
+    values = _in_chunks(jax.vmap(one), line, cell, clips, 0, chunk)
     return [_number(value) for value in values]
 
 

@@ -160,6 +160,7 @@ def draw(
     case: Case,
     truth: jax.Array,
     key: jax.Array,
+    inputs: Mapping[str, jax.Array],
     *,
     heatmap: Callable[[tuple[int, ...]], Mapping[str, Any]],
     blur: float,
@@ -176,6 +177,7 @@ def draw(
       case: the clip.
       truth: [T, H, W] its interventional truth.
       key: of what is random.
+      inputs: what the method takes by name beside these.
       heatmap: shape of the method's values -> settings of `to_heatmap`.
       blur: standard deviation in pixels of the blurred maps.
 
@@ -183,7 +185,7 @@ def draw(
       [M, T, H, W].
     """
     k_method, k_control, k_jitter = jax.random.split(key, 3)
-    values = explain(case.clip, case.target, key=k_method).values
+    values = explain(case.clip, case.target, key=k_method, **inputs).values
     settings = {**heatmap(values.shape), "quantile": 1.0}
     maps = {
         name: control(case.clip, case.target, key=k_control).values

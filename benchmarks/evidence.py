@@ -158,7 +158,10 @@ def _seconds(cell, rows, args):
         if line.gradients and "refused" not in rows[line.name]:
             explain = line.method(cell.family)(cell.network.f)
             key = jax.random.key(0)
-            runs[line.name] = functools.partial(explain, clip, target, key=key)
+            inputs = {k: v[0] for k, v in line.make_inputs(clip[None]).items()}
+            runs[line.name] = functools.partial(
+                explain, clip, target, key=key, **inputs
+            )
     before = _timing.machine()["load"]
     medians = _timing.medians(_timing.interleaved(runs, args.rounds))
     return {

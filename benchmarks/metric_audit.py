@@ -138,6 +138,7 @@ def _prepare(network, family, args, record) -> _Family:
             case,
             jnp.asarray(truth),
             k_maps,
+            method.make_inputs(case.clip, method.settings),
             heatmap=method.heatmap,
             blur=BLUR * evidence.HEIGHT,
         )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxattr._clip import widen
+from jaxattr._clip import wide, widen
 
 
 class Moments(NamedTuple):
@@ -39,7 +39,7 @@ def mean(g: Callable[[jax.Array], Any], num: int, *, chunk: int | None = None) -
     """
 
     def add(total, samples, weights, _):
-        return jax.tree.map(lambda t, s: t + _masked_sum(s, weights), total, samples)
+        return jax.tree.map(lambda t, s: t + masked_sum(s, weights), total, samples)
 
     total = _scan(g, num, chunk, add, lambda zero: zero)
     return jax.tree.map(lambda t: t / num, total)
@@ -59,8 +59,8 @@ def moments(
 
         def leaf(average, squares, sample):
             count, share = seen.astype(sample.dtype), size.astype(sample.dtype)
-            here = _masked_sum(sample, weights) / share
-            spread = _masked_sum((sample - here[None]) ** 2, weights)
+            here = masked_sum(sample, weights) / share
+            spread = masked_sum((sample - here[None]) ** 2, weights)
             delta = here - average
             total = count + share
             return (
@@ -133,25 +133,58 @@ def _is_count(value):
 
 
 def _scan(g, num, chunk, update, init):
-    """Folds `update(state, samples, weights, seen)` over chunks of samples."""
-    blocks, size = even_chunks(num, chunk)
+    return fold(g, initial(g, init), 0, num, num, chunk, update)
+
+
+def initial(g: Callable[[jax.Array], Any], init: Callable[[Any], Any]) -> Any:
+    """`init` of zeros like a sample, in float32 or wider."""
+    sample = jax.eval_shape(g, jax.ShapeDtypeStruct((), jnp.int32))
+    return init(jax.tree.map(lambda s: jnp.zeros(s.shape, wide(s.dtype)), sample))
+
+
+def fold(
+    g: Callable[[jax.Array], Any],
+    state: Any,
+    start: int | jax.Array,
+    length: int,
+    num: int,
+    chunk: int | None,
+    update: Callable[..., Any],
+) -> Any:
+    """Folds samples start..start + length - 1, of which those from `num` on are void.
+
+    Args:
+      g: as in `mean`.
+      state: what is folded so far.
+      start: first sample; may be traced.
+      length: how many; static.
+      num: end of all samples.
+      chunk: as in `mean`.
+      update: `update(state, samples, weights, seen)`, with a chunk of samples [n],
+        which of them count, and how many came before.
+    """
+    blocks, size = even_chunks(length, chunk)
 
     def sample(index):
         out = jax.vmap(g)(index) if size > 1 else jax.tree.map(_lead, g(index[0]))
         return widen(out)
 
-    def body(state, block):
-        index = block * size + jnp.arange(size, dtype=jnp.int32)
-        return update(state, sample(index), index < num, block * size), None
+    def body(carry, _):
+        state, block = carry
+        offset = block * size + jnp.arange(size, dtype=jnp.int32)
+        used = (offset < length) & (start + offset < num)
+        state = update(state, sample(start + offset), used, start + block * size)
+        return (state, block + 1), None
 
-    shapes = jax.eval_shape(sample, jax.ShapeDtypeStruct((size,), jnp.int32))
-    state = init(jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), shapes))
+    carry = state, jnp.int32(0)
     if blocks == 1:
-        return body(state, jnp.int32(0))[0]
-    return jax.lax.scan(body, state, jnp.arange(blocks, dtype=jnp.int32))[0]
+        return body(carry, None)[0][0]
+    # Nothing is scanned over: an index for every block would be memory that grows.
+    return jax.lax.scan(body, carry, length=blocks)[0][0]
 
 
-def _masked_sum(samples, weights):
+def masked_sum(samples: jax.Array, weights: jax.Array) -> jax.Array:
+    """Sum over the samples [n, ...] that count, [n] bool."""
     weights = jnp.expand_dims(weights, range(1, samples.ndim))
     return jnp.where(weights, samples, jnp.zeros_like(samples)).sum(0)
 

@@ -1,10 +1,13 @@
 """The table of methods: what the command line, the tests and the benchmarks iterate."""
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jaxattr import attention, gradient, layers, perturbation, rules
+import jax
+
+from jaxattr import attention, data, gradient, layers, perturbation, rules
 from jaxattr._drawing import cells, masks, voxels
 
 
@@ -20,6 +23,8 @@ class Method(NamedTuple):
       heatmap: shape [T, H, W, ...] of its values -> settings of `to_heatmap`.
       needs: settings without which it cannot run, such as `baselines`.
       settings: settings that a run without any should use.
+      inputs: what `explain` takes by name beside clip, target and key: name ->
+        `make(clip, settings)`, on the host.
     """
 
     name: str
@@ -30,11 +35,37 @@ class Method(NamedTuple):
     heatmap: Callable[[tuple[int, ...]], Mapping[str, Any]]
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
+    inputs: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType({})
+
+    def make_inputs(self, clip: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What `explain` of those settings takes by name for a clip."""
+        return {name: make(clip, settings) for name, make in self.inputs.items()}
 
     @property
     def summary(self) -> str:
         """First line of its docstring."""
         return (self.transform.__doc__ or "").partition("\n")[0]
+
+
+def given(
+    transform: Callable[..., Callable[..., Any]], inputs: Mapping[str, Any]
+) -> Callable[..., Callable[..., Any]]:
+    """A method that has its inputs, for what knows only clip, target and key.
+
+    Args:
+      transform: `transform(f) -> explain(clip, target, *, key, **inputs)`.
+      inputs: arrays, which stay arguments of what is compiled.
+    """
+    if isinstance(transform, functools.partial):  # Its arrays are arguments, too.
+        transform = jax.tree_util.Partial(
+            transform.func, *transform.args, **transform.keywords
+        )
+    return functools.partial(_given, transform=transform, inputs=dict(inputs))
+
+
+def _given(f, *, transform, inputs):
+    explain = transform(f)
+    return lambda clip, target, *, key=None: explain(clip, target, key=key, **inputs)
 
 
 def _gradient(name, gradients, *, random=False, needs=(), heatmap=voxels):
@@ -83,6 +114,24 @@ def _steps(settings):
 
 def _adam_steps(settings):
     return settings.get("num_iterations") or 300
+
+
+def _black_box(name, gradients, *, random=False, segments=False):
+    transform = getattr(perturbation, name)
+    inputs = MappingProxyType({"segments": _segments} if segments else {})
+    return Method(
+        name, transform, "perturbation", random, gradients, cells, inputs=inputs
+    )
+
+
+def _sets(settings):
+    num_segments = settings.get("num_segments", 64)
+    sampled = 2 * num_segments + settings.get("num_samples", 2048)
+    return min(2.0**num_segments, sampled) / 3
+
+
+def _segments(clip, settings):
+    return data.supervoxels(clip, settings.get("num_segments", 64))
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -151,6 +200,23 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 heatmap=voxels,
             ),
             _extremal("frequency_extremal_perturbation"),
+            # A forward pass takes a third of a gradient.
+            _black_box("rise", lambda s: s.get("num_masks", 4000) / 3, random=True),
+            _black_box("occlusion", lambda s: 395),  # Of 16 frames of 112 x 112.
+            _black_box(
+                "lime",
+                lambda s: s.get("num_samples", 1000) / 3,
+                random=True,
+                segments=True,
+            ),
+            _black_box("kernel_shap", _sets, random=True, segments=True),
+            _black_box(
+                "greedy_regions",
+                lambda s: s.get("num_regions", 8) * s.get("num_segments", 64) / 3,
+                segments=True,
+            ),
+            _black_box("xrai", lambda s: 2 * s.get("num_steps", 25), segments=True),
+            _black_box("swag", lambda s: 1, segments=True),
         )
     }
 )

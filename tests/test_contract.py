@@ -10,6 +10,11 @@ import pytest
 
 from jaxattr._registry import METHODS
 
+
+def takes(name, setting):
+    return setting in inspect.signature(METHODS[name].transform).parameters
+
+
 # Settings that keep a run small; optimisation loops are compared over 10 iterations.
 SETTINGS = {
     "integrated_gradients": {"num_steps": 5},
@@ -40,12 +45,22 @@ SETTINGS = {
     # Its weights are random: at 0.6 few channels are kept.
     "class_feature_pyramids": {"layer": "cells", "threshold": 0.2},
 }
+SMALL = {"num_masks": 30, "num_segments": 12, "num_samples": 40, "num_regions": 3}
+SETTINGS |= {
+    name: {k: v for k, v in SMALL.items() if takes(name, k)}
+    for name, method in METHODS.items()
+    if method.inputs or takes(name, "num_masks")
+}
 SETTINGS |= {
     name: {"tokens": networks.TOKENS}
     for name, method in METHODS.items()
     if method.family == "attention"
 }
 KEY = jax.random.key(0)
+INPUTS = {
+    name: method.make_inputs(np.asarray(networks.clip()), SETTINGS.get(name, {}))
+    for name, method in METHODS.items()
+}
 # One method of each mechanism: what differs from it by a formula or a setting has tests
 # of its own, and its rows here are slow.
 MECHANISMS = (
@@ -54,6 +69,8 @@ MECHANISMS = (
         "integrated_gradients",
         "smooth_grad",
         "step",
+        "rise",
+        "kernel_shap",
         "grad_cam",
         "score_cam",
     ),
@@ -79,17 +96,15 @@ every_method = pytest.mark.parametrize(
 
 
 def explain_of(name, f, **more):
-    return METHODS[name].transform(f, **{**SETTINGS.get(name, {}), **more})
+    """The method on a network, with what it takes beside a clip and a target."""
+    explain = METHODS[name].transform(f, **{**SETTINGS.get(name, {}), **more})
+    return jax.tree_util.Partial(explain.func, *explain.args, **INPUTS[name])
 
 
 def make(name, kind="nnx", seed=0, dtype=jnp.float64):
     """A network of what the method needs."""
     attention = METHODS[name].family == "attention"
     return networks.make(kind, seed, dtype, attention)
-
-
-def takes(name, setting):
-    return setting in inspect.signature(METHODS[name].transform).parameters
 
 
 def assert_close(got, want, dtype):
@@ -368,8 +383,9 @@ def test_a_callable_score_takes_any_output_and_target(name):
     got = explain(networks.clip(), {"frame": 3}, key=KEY)
     frames = np.abs(got.values).reshape(networks.SHAPE[0], -1).sum(1)
     assert np.isfinite(frames).all()
-    # Layer methods weigh a channel for all frames, attention goes from all to all.
-    if METHODS[name].family not in ("layers", "attention"):
+    # Layer methods weigh a channel for all frames, attention goes from all to all, and
+    # what a method is given may cross frames.
+    if METHODS[name].family not in ("layers", "attention") and not INPUTS[name]:
         assert frames.argmax() == 3
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxattr._comoments import comoments
 from jaxattr._expectation import mean, moments
 
 CHUNKS = [None, 1, 2, 3, 7, 100]
@@ -24,6 +25,43 @@ def test_moments_match_numpy(chunk):
     np.testing.assert_allclose(got.standard_error["a"], error, rtol=1e-9)
     average = mean(lambda i: padded[i], 7, chunk=chunk)
     np.testing.assert_allclose(average, table.mean(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("every", [None, 2, 3, 100])
+def test_comoments_match_numpy(chunk, every):
+    table = samples()
+    y, x = table[:, 0, 0], table[:, 1:]
+    pads = np.full((100, 3, 4), np.nan)
+    padded = jnp.asarray(np.concatenate([table, pads]))
+    asked = {} if every is None else {"enough": lambda _: False, "every": every}
+
+    def draw(i):
+        return padded[i][0, 0], padded[i][1:]
+
+    got = comoments(draw, 7, chunk=chunk, **asked)
+    assert got.count == 7
+    for a, b in zip(got.mean, (y, x)):
+        np.testing.assert_allclose(a, b.mean(0), rtol=1e-12)
+    for a, b in zip(got.variance, (y, x)):
+        np.testing.assert_allclose(a, b.var(0, ddof=1), rtol=1e-8)
+    want = [np.cov(y, column)[0, 1] for column in x.reshape(7, -1).T]
+    np.testing.assert_allclose(got.covariance.ravel(), want, atol=1e-8)
+
+
+@pytest.mark.parametrize(("least", "count"), [(0, 3), (4, 6), (7, 9), (100, 11)])
+def test_comoments_stop_when_there_are_enough(least, count):
+    table = jnp.asarray(samples(11))
+    got = comoments(
+        lambda i: (table[i, 0, 0], table[i]),
+        11,
+        enough=lambda found: found.count >= least,
+        every=3,
+    )
+    # 11 samples in four spans of three; the last one has two.
+    assert got.count == count
+    want = np.asarray(table[: got.count]).mean(0)
+    np.testing.assert_allclose(got.mean[1], want, rtol=1e-12)
 
 
 def test_half_precision_samples_are_summed_in_float32():

@@ -1,5 +1,6 @@
 """Which method explains which kind of network: the table, and that it is true."""
 
+import functools
 import inspect
 
 import jax
@@ -104,6 +105,8 @@ FAST += ("transformer_attribution",)
 SETTINGS = {
     "num_steps": 3,
     "num_samples": 3,
+    "num_masks": 30,
+    "grid": (2, 3, 3),
     "baselines": np.zeros((2, *SHAPE)),
     "areas": (0.2,),
     "num_iterations": 3,
@@ -136,7 +139,9 @@ def settings_of(method):
 )
 def test_method_by_network(name, kind):
     method, f = METHODS[name], NETWORKS[kind]()
-    explain = method.transform(f, **settings_of(method))
+    settings = settings_of(method)
+    inputs = method.make_inputs(np.asarray(CLIP), settings)
+    explain = functools.partial(method.transform(f, **settings), **inputs)
     target = int(f(CLIP).argmax())
     if kind in REFUSED.get(name, {}):
         with pytest.raises(ValueError, match=REFUSED[name][kind]):

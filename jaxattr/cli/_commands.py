@@ -164,7 +164,11 @@ def methods() -> int:
         table.add_section()
         table.add_row(f"[bold]{family}[/bold]")
         for method in group:
-            needs = [*method.needs, *(["a key"] if method.random else [])]
+            needs = [
+                *method.needs,
+                *method.inputs,
+                *(["a key"] if method.random else []),
+            ]
             what = method.summary.replace(":math:", "").replace("`", "")
             what += f" It needs {' and '.join(needs)}." if needs else ""
             cost = method.gradients(method.settings)
@@ -185,6 +189,7 @@ def doctor() -> int:
         ("av", "video"),
         ("pillow", "video"),
         ("matplotlib", "viz"),
+        ("scikit-image", "data"),
         ("safetensors", "models"),
     ):
         table.add_row(name, _version(name, f"missing: pip install 'jaxattr[{extra}]'"))

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from jaxattr import metrics, viz
 from jaxattr._heatmap import to_heatmap
-from jaxattr._registry import METHODS
+from jaxattr._registry import METHODS, given
 from jaxattr.cli import _interrupt
 from jaxattr.cli._console import console
 from jaxattr.cli._loop import summarise, work_through
@@ -117,7 +117,16 @@ class _Diagnoser(Worker):
 
     def bind(self, name, settings):
         method = functools.partial(METHODS[name].transform, **settings)
-        return metrics.static_dynamic_split(method, self.run.network)
+        if not METHODS[name].inputs:
+            return metrics.static_dynamic_split(method, self.run.network)
+
+        def explain(clip, target, *, key, **inputs):
+            split = metrics.static_dynamic_split(
+                given(method, inputs), self.run.network
+            )
+            return split(clip, target, key=key)
+
+        return explain
 
     def cost(self, name, settings):
         return super().cost(name, settings) * (self.run.network.spec.num_frames + 1)

@@ -91,7 +91,7 @@ class Worker:
         self.estimated = False
 
     def bind(self, name: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
-        """What is called for a method: (clip, target, *, key) -> result."""
+        """What is called for a method: (clip, target, *, key, **inputs) -> result."""
         return METHODS[name].transform(self.run.network, **settings)
 
     def cost(self, name: str, settings: Mapping[str, Any]) -> float:
@@ -117,7 +117,10 @@ class Worker:
             for name, explain in self.explainers.items():
                 _interrupt.check()
                 key = jax.random.fold_in(jax.random.key(run.seed), index)
-                results[name] = jax.block_until_ready(explain(clip, target, key=key))
+                inputs = METHODS[name].make_inputs(clip, run.methods[name])
+                results[name] = jax.block_until_ready(
+                    explain(clip, target, key=key, **inputs)
+                )
                 advance(self.costs[name])
         _interrupt.check()
         told = (str(w.message) for w in caught if issubclass(w.category, UserWarning))

@@ -1,15 +1,16 @@
-"""Decoders are an extra: import them when they are needed, and say what is missing."""
+"""Decoders and SLIC are extras: import them when needed, and say what is missing."""
 
 import importlib
 from types import ModuleType
 
 
-def need(module: str, package: str) -> ModuleType:
-    """Imports a decoder, or names the extra that brings it.
+def need(module: str, package: str, extra: str = "video") -> ModuleType:
+    """Imports a module, or names the extra that brings it.
 
     Args:
       module: what to import, such as "av" or "PIL.Image".
       package: the name a person knows it by.
+      extra: that has it.
 
     Raises:
       ImportError: the package is not installed.
@@ -18,5 +19,5 @@ def need(module: str, package: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"reading this needs {package}: pip install 'jaxattr[video]'"
+            f"this needs {package}: pip install 'jaxattr[{extra}]'"
         ) from error

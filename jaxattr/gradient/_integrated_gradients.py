@@ -63,11 +63,12 @@ def integrated_gradients(
     if any(isinstance(leaf, str) for leaf in jax.tree.leaves(baseline)):
         raise TypeError(f"`baseline` must be numbers or arrays, got {baseline!r}.")
     return explainer(
-        _attribute, f, baseline, num_steps=num_steps, score=score, chunk=chunk
+        path_attribution, f, baseline, num_steps=num_steps, score=score, chunk=chunk
     )
 
 
-def _attribute(f, clip, target, baseline, *, num_steps, score, chunk):
+def path_attribution(f, clip, target, baseline, *, num_steps, score, chunk):
+    """The attribution of a traced network, for methods made of it."""
     s = bind(f, clip, target, score)
     start = filled(baseline, clip, "baseline")
     path = jax.tree.map(lambda x, b: x - b, widen(clip), start)

@@ -15,21 +15,6 @@ def check_heatmap(heatmap: Any, clip: jax.Array) -> jax.Array:
     return check_finite("heatmap", heatmap, clip.shape[:3])
 
 
-def check_segments(segments: Any, clip: jax.Array) -> jax.Array:
-    """Raises unless `segments` are integer labels [T, H, W] of the clip."""
-    segments = _as_array("segments", segments)
-    if not jnp.issubdtype(segments.dtype, jnp.integer):
-        raise TypeError(
-            f"`segments` must be integer labels [T, H, W], got {segments.dtype}."
-        )
-    if segments.shape != clip.shape[:3]:
-        raise ValueError(
-            f"`segments` must be [T, H, W] = {clip.shape[:3]}, as the clip, got shape "
-            f"{segments.shape}."
-        )
-    return segments
-
-
 def check_values(values: Any, clip: jax.Array) -> jax.Array:
     """Raises unless `values` are a finite attribution of the clip's shape."""
     return check_finite("values", values, clip.shape)
@@ -37,7 +22,9 @@ def check_values(values: Any, clip: jax.Array) -> jax.Array:
 
 def check_finite(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
     """Raises unless `value` holds finite floating-point numbers of a shape."""
-    value = _as_array(name, value)
+    if not isinstance(value, (jax.Array, np.ndarray)):
+        raise TypeError(f"`{name}` must be an array, got {type(value).__name__}.")
+    value = jnp.asarray(value)
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(f"`{name}` must be floating point, got {value.dtype}.")
     if value.shape != tuple(shape):
@@ -61,9 +48,3 @@ _ADVICE = {
 def poison(value: jax.Array, dtype: Any) -> jax.Array:
     """1, or NaN where a traced input holds what `check_finite` would have refused."""
     return jnp.where(jnp.isfinite(value).all(), 1, jnp.nan).astype(dtype)
-
-
-def _as_array(name, value):
-    if not isinstance(value, (jax.Array, np.ndarray)):
-        raise TypeError(f"`{name}` must be an array, got {type(value).__name__}.")
-    return jnp.asarray(value)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxattr._clip import widen
-from jaxattr.metrics._inputs import check_heatmap, check_segments
+from jaxattr._segments import check_segments
+from jaxattr.metrics._inputs import check_heatmap
 
 Unit = Literal["voxel", "block", "frame", "supervoxel"]
 Order = Literal["most_first", "least_first"]

@@ -7,37 +7,58 @@ from jaxattr.perturbation._frequency_extremal_perturbation import (
     frequency_extremal_perturbation,
 )
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
+from jaxattr.perturbation._greedy_regions import GreedyRegions, greedy_regions
 from jaxattr.perturbation._grid_mask import GridMask
 from jaxattr.perturbation._igos import igos
+from jaxattr.perturbation._kernel_shap import ShapleyValues, kernel_shap
+from jaxattr.perturbation._lime import LinearModel, lime
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory
 from jaxattr.perturbation._meaningful_perturbation import meaningful_perturbation
 from jaxattr.perturbation._meaningful_presets import MeaningfulConfig
+from jaxattr.perturbation._occlusion import Occlusion, occlusion
 from jaxattr.perturbation._perceptual_ball import PerceptualBall, perceptual_ball
 from jaxattr.perturbation._presets import ExtremalConfig
 from jaxattr.perturbation._reverse import reverse
+from jaxattr.perturbation._rise import RandomMasks, rise
 from jaxattr.perturbation._step import step
+from jaxattr.perturbation._swag import SegmentGradient, swag
 from jaxattr.perturbation._temporal_mask import TemporalMask, temporal_mask
+from jaxattr.perturbation._xrai import RegionAttribution, xrai
 
 __all__ = [
     "ExtremalConfig",
     "ExtremalMasks",
     "FineExplanation",
+    "GreedyRegions",
     "GridMask",
+    "LinearModel",
     "MaskGeometry",
     "MaskHistory",
     "MeaningfulConfig",
+    "Occlusion",
     "PerceptualBall",
+    "RandomMasks",
+    "RegionAttribution",
+    "SegmentGradient",
+    "ShapleyValues",
     "TemporalMask",
     "extremal_perturbation",
     "fgvis",
     "frequency_extremal_perturbation",
     "generate_mask",
+    "greedy_regions",
     "igos",
+    "kernel_shap",
+    "lime",
     "mask_geometry",
     "meaningful_perturbation",
+    "occlusion",
     "perceptual_ball",
     "reverse",
+    "rise",
     "step",
+    "swag",
     "temporal_mask",
+    "xrai",
 ]

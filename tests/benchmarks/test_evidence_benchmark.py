@@ -78,6 +78,19 @@ def test_quick_gives_the_table(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_methods_on_segments_get_them_from_the_clip(tmp_path):
+    out = tmp_path / "evidence.json"
+    wanted = ["--methods", "swag", "--clips", "2", "--rounds", "1"]
+    evidence.main(["--quick", "--out", str(out), *wanted])
+    record = json.loads(out.read_text())
+    row = record["cells"][0]["rows"]["swag"]
+    assert row["not_finite"] == 0
+    assert all(0 < v <= 1 for v in row["scores"]["auprc"])
+    assert all(abs(v) < 0.99 for v in row["sanity"])
+    assert record["seconds"]["lines"]["swag"] > 0
+
+
+@pytest.mark.slow
 def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path, capsys):
     """Nothing but the table of methods changes; it gets what a user's call gets."""
     seen = []

@@ -68,6 +68,15 @@ def test_a_bad_clip_does_not_stop_the_run(run):
     assert files == ["diagnosis.json", "saliency.png", "values.npz"]
 
 
+def test_a_method_on_segments(tmp_path):
+    path, out = write_clip(tmp_path / "grow"), tmp_path / "out"
+    assert diagnose(out, path, method="swag", shuffles=1) == 0
+    with np.load(out / "grow" / "values.npz") as values:
+        whole = values["swag/static"] + values["swag/dynamic"]
+        np.testing.assert_allclose(whole, values["swag/values"], atol=1e-4)
+        assert len(np.unique(values["swag/values"])) <= 64
+
+
 def test_the_numbers_are_the_network_s(run):
     _, out, clip = run
     folder = next(out.iterdir())

@@ -16,7 +16,7 @@ import jaxattr_models
 from jaxattr._registry import METHODS
 from jaxattr.cli import _main, _run, main
 from jaxattr.cli._paths import folder_names
-from jaxattr.data import evidence
+from jaxattr.data import evidence, supervoxels
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,20 @@ def test_a_bad_clip_does_not_stop_the_run(tmp_path, capsys):
     index = (out / "index.html").read_text()
     assert "short" in index
     assert "<b>one" not in index
+
+
+def test_a_method_on_segments_gets_them_from_the_clip(tmp_path):
+    path, out = write_frames(tmp_path / "clip"), tmp_path / "out"
+    few = "swag.num_segments=9"
+    assert explain(out, path, method="swag,saliency", set=few) == 0
+    with np.load(out / "clip" / "values.npz", allow_pickle=False) as values:
+        found, heat = values["swag/segment_values"], values["swag/values"]
+        slope = np.abs(values["saliency/values"]).mean(-1)
+        clip = values["clip"]
+    labels = supervoxels(clip, 9)
+    means = [slope[labels == n].mean() for n in range(labels.max() + 1)]
+    np.testing.assert_allclose(found[: len(means)], means, rtol=1e-4)
+    np.testing.assert_allclose(heat, found[labels])
 
 
 def test_ctrl_c_leaves_what_was_finished(tmp_path, monkeypatch, capsys):
