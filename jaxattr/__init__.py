@@ -2,6 +2,7 @@
 
 from jaxattr import data, metrics, rules, viz
 from jaxattr._control import control
+from jaxattr._from_host import from_host
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
 from jaxattr._warnings import ExplanationWarning
@@ -62,6 +63,7 @@ __all__ = [
     "expected_gradients",
     "extremal_perturbation",
     "fold_convs",
+    "from_host",
     "grad_cam",
     "grad_cam_pp",
     "gradient_rollout",
