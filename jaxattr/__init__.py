@@ -3,6 +3,7 @@
 from jaxattr import data, metrics, rules, viz
 from jaxattr._control import control
 from jaxattr._from_host import from_host
+from jaxattr._from_torch import from_torch
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
 from jaxattr._warnings import ExplanationWarning
@@ -64,6 +65,7 @@ __all__ = [
     "extremal_perturbation",
     "fold_convs",
     "from_host",
+    "from_torch",
     "grad_cam",
     "grad_cam_pp",
     "gradient_rollout",
