@@ -13,6 +13,7 @@ from jaxattr.attention import (
     knock_out,
     transformer_attribution,
 )
+from jaxattr.compose import contrast, smooth, topk
 from jaxattr.gradient import (
     blur_integrated_gradients,
     expected_gradients,
@@ -55,6 +56,7 @@ __all__ = [
     "blur_integrated_gradients",
     "cam",
     "class_feature_pyramids",
+    "contrast",
     "control",
     "data",
     "deconvnet",
@@ -85,9 +87,11 @@ __all__ = [
     "saliency",
     "saliency_tubes",
     "score_cam",
+    "smooth",
     "smooth_grad",
     "step",
     "to_heatmap",
+    "topk",
     "transformer_attribution",
     "viz",
     "xgrad_cam",
