@@ -16,8 +16,8 @@ def smooth(
     r"""Averages what any method says over clips with Gaussian noise added.
 
     `smooth(saliency)` is `smooth_grad`: the mean of the values at
-    :math:`x + \epsilon_k`, :math:`\epsilon_k \sim N(0, \sigma^2)`, with :math:`\sigma` = `noise` *
-    (max x - min x) over the whole clip.
+    :math:`x + \epsilon_k`, :math:`\epsilon_k \sim N(0, \sigma^2)`, with
+    :math:`\sigma` = `noise` * (max x - min x) over the whole clip.
 
     Args:
       method: transform such as `jaxattr.grad_cam`, or a `functools.partial` of one.
