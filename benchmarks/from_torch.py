@@ -10,6 +10,7 @@ logits. Beside the times: how far the gradient is from torch's.
 
 import argparse
 import copy
+import warnings
 
 import _timing
 import _torch_networks
@@ -35,6 +36,7 @@ def main() -> None:
     repeats = 3 if args.quick else args.repeats
     record = {"machine": _timing.machine(), "clip": size, "repeats": repeats}
     print(record["machine"], flush=True)
+    warnings.simplefilter("ignore", jaxattr.ExplanationWarning)  # Weights are random.
     _, module = _torch_networks.torchvision(args.network)
     clip = np.random.default_rng(0).normal(size=(*size, 3)).astype(np.float32)
     ours = {

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import jaxattr
+from jaxattr import _host
 from jaxattr._expectation import mean
 from jaxattr._explainer import explainer
 from jaxattr._score import bind
@@ -53,7 +54,10 @@ def test_one_clip_is_a_batch_of_one():
     assert f.batches == [(np.ndarray, np.float64, (1, *SHAPE))] * 2
 
 
-def test_clips_side_by_side_are_one_batch():
+@pytest.mark.parametrize("directly", [True, False])  # Away from a CPU it is not.
+def test_clips_side_by_side_are_one_batch(directly, monkeypatch):
+    if not directly:
+        monkeypatch.setattr(_host, "buffer_callback", None)
     f, network = make()
     clips = jnp.asarray(RNG.normal(size=(2, 7, *SHAPE)))
     want = [[by_hand(clip) for clip in row] for row in clips]
