@@ -2,6 +2,8 @@
 
 from jaxattr import data, metrics, rules, viz
 from jaxattr._control import control
+from jaxattr._from_host import from_host
+from jaxattr._from_torch import from_torch
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Score
 from jaxattr._warnings import ExplanationWarning
@@ -11,6 +13,7 @@ from jaxattr.attention import (
     knock_out,
     transformer_attribution,
 )
+from jaxattr.compose import contrast, smooth, topk
 from jaxattr.gradient import (
     blur_integrated_gradients,
     expected_gradients,
@@ -69,6 +72,7 @@ __all__ = [
     "blur_integrated_gradients",
     "cam",
     "class_feature_pyramids",
+    "contrast",
     "control",
     "data",
     "deconvnet",
@@ -80,6 +84,8 @@ __all__ = [
     "fgvis",
     "fold_convs",
     "frequency_extremal_perturbation",
+    "from_host",
+    "from_torch",
     "grad_cam",
     "grad_cam_pp",
     "gradient_rollout",
@@ -107,11 +113,13 @@ __all__ = [
     "saliency",
     "saliency_tubes",
     "score_cam",
+    "smooth",
     "smooth_grad",
     "step",
     "swag",
     "temporal_mask",
     "to_heatmap",
+    "topk",
     "transformer_attribution",
     "viz",
     "xgrad_cam",

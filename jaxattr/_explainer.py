@@ -68,7 +68,7 @@ def explainer(
         )
     check_score(settings["score"])
     arrays = jax.tree.map(jnp.asarray, arrays)
-    leaves, join = split((_unbound(f), arrays, settings))
+    leaves, join = split((unbound(f), arrays, settings))
     try:
         hash(join)
     except TypeError as error:
@@ -159,14 +159,7 @@ class _Explain:
     def _check_key(self, key):
         if not self.random:
             return None
-        if key is None:
-            raise ValueError(
-                "`key` is missing: this method is random; pass key=jax.random.key(0)."
-            )
-        if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
-            raise TypeError(
-                f"`key` must be a typed key such as jax.random.key(0), got {key!r}."
-            )
+        check_key(key)
         return key
 
 
@@ -190,7 +183,19 @@ def _run(explain, watched, values, clip, target, inputs, key):
     return result, head, network(clip) if watched else None
 
 
-def _unbound(f):
+def check_key(key: Any) -> None:
+    """Raises ValueError for a missing key, TypeError for one that is not typed."""
+    if key is None:
+        raise ValueError(
+            "`key` is missing: this method is random; pass key=jax.random.key(0)."
+        )
+    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise TypeError(
+            f"`key` must be a typed key such as jax.random.key(0), got {key!r}."
+        )
+
+
+def unbound(f: Any) -> Any:
     """Lets the weights behind a bound method be leaves, as those of a module are.
 
     A method hashes by the identity of its object: changed weights would be explained
@@ -199,6 +204,19 @@ def _unbound(f):
     if isinstance(f, types.MethodType) and not jax.tree_util.all_leaves([f.__self__]):
         return jax.tree_util.Partial(f.__func__, f.__self__)
     return f
+
+
+def as_pytree(method: Any) -> Any:
+    """Lets the arrays in a `functools.partial` be leaves, and equal ones be equal."""
+    if isinstance(method, tuple):
+        return tuple(map(as_pytree, method))
+    if not isinstance(method, functools.partial):
+        return method
+    given = jax.tree.map(
+        lambda v: v.item() if isinstance(v, np.generic) else v,
+        (method.args, method.keywords),
+    )
+    return jax.tree_util.Partial(method.func, *given[0], **given[1])
 
 
 def _is_array(leaf):

@@ -1,31 +1,18 @@
 """SmoothGrad: statistics of the gradient in a noisy neighbourhood of the clip."""
 
-import numbers
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import narrow, widen
-from jaxattr._expectation import check_chunk, check_count, moments
+from jaxattr._clip import widen
+from jaxattr._expectation import check_chunk, check_count
 from jaxattr._explainer import explainer
+from jaxattr._noise import SampledAttribution, check_noise, under_noise
 from jaxattr._score import Network, Score, bind
 
 Kind = Literal["mean", "squared", "variance"]
-
-
-class SampledAttribution(NamedTuple):
-    """A statistic of sampled gradients, and how well the samples determine it.
-
-    Attributes:
-      values: like the clip, [T, H, W, C]; signed for a mean, else non-negative.
-      standard_error: like the clip, of `values` over the samples; NaN where one sample
-        cannot tell (and for the variance, of which it is not computed).
-    """
-
-    values: Any
-    standard_error: Any
 
 
 def smooth_grad(
@@ -69,8 +56,7 @@ def smooth_grad(
         raise ValueError(f"`kind` must be one of {get_args(Kind)}, got {kind!r}.")
     if kind == "variance" and num_samples < 2:
         raise ValueError("`num_samples` must be at least 2 for the variance, got 1.")
-    if not (isinstance(noise, numbers.Real) and noise >= 0):
-        raise ValueError(f"`noise` must be a fraction of at least 0, got {noise!r}.")
+    check_noise(noise)
     return explainer(
         _attribute,
         f,
@@ -85,26 +71,15 @@ def smooth_grad(
 
 def _attribute(f, clip, target, noise, *, key, num_samples, kind, score, chunk):
     s = bind(f, clip, target, score)
-    wide = widen(clip)
 
-    def sample(index):
-        noisy = _add_noise(jax.random.fold_in(key, index), wide, noise)
-        gradient = widen(jax.grad(s)(narrow(noisy, clip)))
+    def gradient(noisy, key):
+        gradient = widen(jax.grad(s)(noisy))
         return jax.tree.map(jnp.square, gradient) if kind == "squared" else gradient
 
-    result = moments(sample, num_samples, chunk=chunk)
+    result = under_noise(
+        gradient, clip, noise, key=key, num_samples=num_samples, chunk=chunk
+    )
     if kind == "variance":
         unknown = jax.tree.map(lambda v: jnp.full_like(v, jnp.nan), result.variance)
         return SampledAttribution(result.variance, unknown)
     return SampledAttribution(result.mean, result.standard_error)
-
-
-def _add_noise(key, clip, noise):
-    leaves, tree = jax.tree.flatten(clip)
-
-    def add(index, x):
-        sigma = noise.astype(x.dtype) * (x.max() - x.min())
-        part = jax.random.fold_in(key, index)
-        return x + sigma * jax.random.normal(part, x.shape, x.dtype)
-
-    return jax.tree.unflatten(tree, [add(i, x) for i, x in enumerate(leaves)])

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from jaxattr._clip import filled, narrow, widen
 from jaxattr._expectation import check_chunk, check_count, moments
+from jaxattr._explainer import as_pytree
 from jaxattr._score import Network, Score, bind, check_score
 from jaxattr.metrics._method_metric import (
     Method,
-    as_pytree,
     attribute,
     method_metric,
 )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxattr._clip import widen
+from jaxattr._explainer import as_pytree
 from jaxattr.program import Join, split
 
 Method = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -119,16 +120,3 @@ def _run(measure, values, clip, target, key):
     method, f, arrays = measure.join(values)
     settings = dict(measure.settings)
     return measure.core(method, f, clip, target, *arrays, key=key, **settings)
-
-
-def as_pytree(method):
-    """Lets the arrays in a `functools.partial` be leaves, and equal ones be equal."""
-    if isinstance(method, tuple):
-        return tuple(map(as_pytree, method))
-    if not isinstance(method, functools.partial):
-        return method
-    given = jax.tree.map(
-        lambda v: v.item() if isinstance(v, np.generic) else v,
-        (method.args, method.keywords),
-    )
-    return jax.tree_util.Partial(method.func, *given[0], **given[1])

@@ -20,6 +20,7 @@ from jaxattr.program._facts import See, fresh, infer
 from jaxattr.program._geometry import Axes, Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate, replay
 from jaxattr.program._modules import named_modules
+from jaxattr.program._outside import outside
 from jaxattr.program._taps import Put, Taps
 from jaxattr.program._wide import lift, wide_params, widened
 
@@ -30,7 +31,8 @@ class Traced:
     Calling it neither runs the network's Python again nor re-evaluates the program
     equation by equation: it is one inner `jit`, which XLA inlines at no cost. It
     composes with `grad`, `vmap`, `jit` and `scan`, but belongs to the JAX trace in
-    which it was made: do not return it from a jitted function.
+    which it was made: do not return it from a jitted function. Whatever looks inside
+    raises ValueError where the network runs outside of JAX, as after `from_torch`.
 
     Attributes:
       clip: pytree of `jax.ShapeDtypeStruct`: the clip it takes.
@@ -50,6 +52,7 @@ class Traced:
             traced = jax.make_jaxpr(network, return_shape=True)(arrays, clip)
         program, self.output = traced
         self.jaxpr = program.jaxpr
+        self._outside = outside(self.jaxpr)
         self.clip = jax.tree.map(_struct, clip)
         self._weights = [*program.consts, *arrays]
         self._num_consts = len(program.consts)
@@ -63,6 +66,7 @@ class Traced:
 
     def under(self, rule: Rule) -> Callable[[Any], Any]:
         """The network with a rule at every equation, before its own is asked."""
+        self._check_inside()
 
         def network(clip):
             self._check(clip)
@@ -77,6 +81,7 @@ class Traced:
         It takes a widened clip, and its values are those of the network on the clip
         itself, widened; see `jaxattr.program._wide`.
         """
+        self._check_inside()
 
         def network(clip):
             self._check(narrow(clip, self.clip))
@@ -94,6 +99,7 @@ class Traced:
         Returns:
           What stands in place of the leaves of the output.
         """
+        self._check_inside()
         return self._leaves(self._weights, leaves, self._with(rule), Taps.none())
 
     def tapped(
@@ -116,6 +122,7 @@ class Traced:
         Raises:
           ValueError: two values of one name, or another clip than that of the trace.
         """
+        self._check_inside()
         self._check(clip)
         taps = Taps.of(self.jaxpr, inject or {}, put)
         rule = _keep if rule is None else rule
@@ -127,6 +134,7 @@ class Traced:
 
     def survey(self, see: See) -> None:
         """Calls `see(eqn, facts)` for every equation, in order, without running it."""
+        self._check_inside()
         facts = [fresh(active) for active in self._active]
         infer(self.jaxpr, facts, see)
 
@@ -135,10 +143,12 @@ class Traced:
 
         Leaves of the clip of four axes are taken as [T, H, W, C].
         """
+        self._check_inside()
         return tap_axes(self.jaxpr, self._axes)
 
     def operand_axes(self) -> dict[int, Axes]:
         """By id of an equation, where on the clip the axes of its first operand lie."""
+        self._check_inside()
         found = {}
         tap_axes(
             self.jaxpr,
@@ -201,6 +211,10 @@ class Traced:
         return evaluate(
             self.jaxpr, consts, args, rule, active=self._active, taps=taps, lift=lift
         )
+
+    def _check_inside(self):
+        if self._outside is not None:
+            raise ValueError(self._outside)
 
     def _check(self, clip):
         got = jax.tree.map(_struct, clip)
