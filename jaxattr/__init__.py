@@ -39,6 +39,7 @@ from jaxattr.layers import (
     zoom_cam,
 )
 from jaxattr.perturbation import (
+    activation_maximisation,
     extremal_perturbation,
     fgvis,
     frequency_extremal_perturbation,
@@ -68,6 +69,7 @@ from jaxattr.rules import (
 __all__ = [
     "ExplanationWarning",
     "Score",
+    "activation_maximisation",
     "attention_rollout",
     "blur_integrated_gradients",
     "cam",

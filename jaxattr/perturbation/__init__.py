@@ -1,5 +1,9 @@
 """Methods that perturb a clip and watch the score."""
 
+from jaxattr.perturbation._activation_maximisation import (
+    MaximisedActivation,
+    activation_maximisation,
+)
 from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
 from jaxattr.perturbation._fgvis import FineExplanation, fgvis
@@ -35,6 +39,7 @@ __all__ = [
     "LinearModel",
     "MaskGeometry",
     "MaskHistory",
+    "MaximisedActivation",
     "MeaningfulConfig",
     "Occlusion",
     "PerceptualBall",
@@ -43,6 +48,7 @@ __all__ = [
     "SegmentGradient",
     "ShapleyValues",
     "TemporalMask",
+    "activation_maximisation",
     "extremal_perturbation",
     "fgvis",
     "frequency_extremal_perturbation",
