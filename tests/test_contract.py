@@ -354,7 +354,7 @@ def test_a_bfloat16_network_gives_float32_values(name):
 )
 def test_a_callable_score_takes_any_output_and_target(name):
     def f(x):  # One logit per frame, and a regression beside it.
-        if METHODS[name].family in ("layers", "rules"):
+        if METHODS[name].family in ("layers", "rules") or takes(name, "layers"):
             x = networks.cells(x)
         if METHODS[name].family == "attention":
             x = networks.attend(x).reshape(*networks.TOKENS, -1).repeat(2, 0)
