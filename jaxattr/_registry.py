@@ -136,6 +136,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 heatmap=voxels,
             ),
             _extremal("frequency_extremal_perturbation"),
+            _masks(
+                "igos_pp",
+                lambda s: 4 * s.get("num_steps", 20) * s.get("num_iterations", 15),
+                random=True,
+            ),
         )
     }
 )

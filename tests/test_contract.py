@@ -30,6 +30,11 @@ SETTINGS = {
     },
     "perceptual_ball": {"num_iterations": 10, "layers": ("cells",)},
     "frequency_extremal_perturbation": {"areas": (0.1, 0.3), "num_iterations": 10},
+    # Its weights are random: no cell is worth the published price.
+    "igos_pp": {
+        **{"num_iterations": 10, "num_steps": 3, "grid": (6, 5, 6)},
+        **{"sparsity": 0.0, "smoothness": 0.1},
+    },
     "zoom_cam": {"layers": ("cells",)},
     **{
         name: {"layer": "cells"}

@@ -8,6 +8,7 @@ from jaxattr.perturbation._frequency_extremal_perturbation import (
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._grid_mask import GridMask
 from jaxattr.perturbation._igos import igos
+from jaxattr.perturbation._igos_pp import igos_pp
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory
 from jaxattr.perturbation._meaningful_perturbation import meaningful_perturbation
@@ -31,6 +32,7 @@ __all__ = [
     "frequency_extremal_perturbation",
     "generate_mask",
     "igos",
+    "igos_pp",
     "mask_geometry",
     "meaningful_perturbation",
     "perceptual_ball",
