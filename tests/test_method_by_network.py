@@ -120,6 +120,7 @@ SETTINGS = {
 OWN = {
     "meaningful_perturbation": {"perturbation": "fade"},
     "igos": {"perturbation": "fade", "sparsity": 0.0},
+    "igos_pp": {"perturbation": "fade", "sparsity": 0.0},
 }
 
 

@@ -14,6 +14,7 @@ from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._greedy_regions import GreedyRegions, greedy_regions
 from jaxattr.perturbation._grid_mask import GridMask
 from jaxattr.perturbation._igos import igos
+from jaxattr.perturbation._igos_pp import igos_pp
 from jaxattr.perturbation._kernel_shap import ShapleyValues, kernel_shap
 from jaxattr.perturbation._lime import LinearModel, lime
 from jaxattr.perturbation._mask_generator import generate_mask
@@ -55,6 +56,7 @@ __all__ = [
     "generate_mask",
     "greedy_regions",
     "igos",
+    "igos_pp",
     "kernel_shap",
     "lime",
     "mask_geometry",

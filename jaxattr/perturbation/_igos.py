@@ -4,28 +4,25 @@ A gradient at the full clip says little about the clip with a large part hidden.
 descends on the mean of the score along the path on which the mask is faded in.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxattr._clip import wide
-from jaxattr._expectation import check_chunk, check_count, mean
-from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score
 from jaxattr.perturbation._geometry import mask_geometry
 from jaxattr.perturbation._grid_mask import GridMask, between_cells, grid_mask
+from jaxattr.perturbation._integrated_descent import (
+    cells_of,
+    descent,
+    integrated_descent,
+    path_mean,
+)
 from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._operators import OPERATORS
-from jaxattr.perturbation._presets import check_choice, check_weights
 from jaxattr.perturbation._reward import mask_cost
 from jaxattr.perturbation._total_variation import total_variation
-
-_CELLS = 28  # Per side of a frame, as published.
-_DECREASE, _SLOPE, _SMALLEST = 0.2, 1e-4, 1e-5  # Of the line search.
 
 
 def igos(
@@ -86,52 +83,20 @@ def igos(
       noise is drawn once per iteration, where the code draws it again for the line
       search.
     """
-    for name, value in {
-        "num_steps": num_steps,
-        "num_iterations": num_iterations,
-    }.items():
-        check_count(name, value)
-    check_chunk(chunk)
-    check_choice("perturbation", perturbation, tuple(OPERATORS))
-    check_weights(sparsity=sparsity, smoothness=smoothness, noise=noise)
-    check_weights(step_size=step_size)
-    return explainer(
+    return integrated_descent(
         _explain,
         f,
-        _Numbers(sparsity, smoothness, noise, step_size),
-        random=noise > 0,
-        single=True,
-        grid=_check_grid(grid),
+        grid=grid,
         num_steps=num_steps,
         num_iterations=num_iterations,
-        num_trials=max(
-            0, math.ceil(math.log(max(step_size, _SMALLEST) / _SMALLEST, 5))
-        ),
+        sparsity=sparsity,
+        smoothness=smoothness,
+        noise=noise,
+        step_size=step_size,
         perturbation=perturbation,
         score=score,
         chunk=chunk,
     )
-
-
-class _Numbers(NamedTuple):
-    sparsity: Any
-    smoothness: Any
-    noise: Any
-    step_size: Any
-
-
-def _check_grid(grid):
-    if grid is None:
-        return None
-    try:
-        num_frames, rows, columns = grid
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"`grid` must be three numbers of cells (T', h, w), got {grid!r}."
-        ) from None
-    for cells in (num_frames, rows, columns):
-        check_count("grid", cells)
-    return num_frames, rows, columns
 
 
 def _explain(
@@ -155,49 +120,26 @@ def _explain(
     show = OPERATORS[perturbation](clip.astype(dtype), mask_geometry(shape).blur)
     cost = mask_cost(f, clip, target, score, "delete")
 
-    def along_path(mask, iteration):
-        @jax.checkpoint  # Of each step only the mask is kept for the way back.
-        def step(i, mask):
-            level = (i + 1).astype(dtype) / num_steps
-
-            def faded(keep):
-                shown = show(level * keep)
-                if key is None:
-                    return shown
-                drawn = jax.random.fold_in(jax.random.fold_in(key, iteration), i)
-                return shown + numbers.noise * jax.random.normal(
-                    drawn, clip.shape, dtype
-                )
-
-            return cost(faded, mask)
-
-        return mean(lambda i: step(i, mask), num_steps, chunk=chunk)
-
     def objective(cells, iteration):
-        reward = along_path(between_cells(cells, shape), iteration).astype(dtype)
+        reward = path_mean(
+            cost,
+            lambda level: lambda keep: show(level * keep),
+            between_cells(cells, shape),
+            num_steps=num_steps,
+            noise=numbers.noise,
+            key=None if key is None else jax.random.fold_in(key, iteration),
+            chunk=chunk,
+        ).astype(dtype)
         rough = total_variation(cells, norm="mean", exponent=2)
         regulariser = numbers.sparsity * cells.mean() + numbers.smoothness * rough
         return reward + regulariser, MaskHistory(reward, regulariser)
 
-    if grid is None:
-        grid = (shape[0], min(_CELLS, shape[1]), min(_CELLS, shape[2]))
     state, history = optimise(
         objective,
-        jnp.zeros(grid, dtype),
-        _descent(numbers.step_size, num_trials),
+        jnp.zeros(cells_of(grid, shape), dtype),
+        descent(numbers.step_size, num_trials),
         lambda cells: jnp.clip(cells, 0, 1),
         num_iterations=num_iterations,
     )
     mask = between_cells(state.params, shape)
     return grid_mask(f, clip, target, score, show, mask, state.params, history)
-
-
-def _descent(step_size, num_trials):
-    search = optax.scale_by_backtracking_linesearch(
-        max_backtracking_steps=num_trials,
-        slope_rtol=_SLOPE,
-        decrease_factor=_DECREASE,
-        increase_factor=math.inf,  # Starts from the largest step every time.
-        max_learning_rate=step_size,
-    )
-    return optax.chain(optax.scale(-1.0), search)
