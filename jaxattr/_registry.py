@@ -195,6 +195,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 random=True,
             ),
             _masks(
+                "igos_pp",
+                lambda s: 4 * s.get("num_steps", 20) * s.get("num_iterations", 15),
+                random=True,
+            ),
+            _masks(
                 "perceptual_ball",
                 lambda s: 2 * s.get("num_iterations", 100),
                 heatmap=voxels,
@@ -217,11 +222,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ),
             _black_box("xrai", lambda s: 2 * s.get("num_steps", 25), segments=True),
             _black_box("swag", lambda s: 1, segments=True),
-            _masks(
-                "igos_pp",
-                lambda s: 4 * s.get("num_steps", 20) * s.get("num_iterations", 15),
-                random=True,
-            ),
         )
     }
 )
