@@ -20,6 +20,13 @@ from jaxattr_models.weights import locate
 # Nothing may be tuned on it, as on the families that are `test_only`: it is the one
 # kind without a convolution or attention over time.
 TEST_ONLY_NETWORKS = ("evidence_lstm",)
+# Kinds of network that are right on 95 % of the clips of these families alone, of other
+# families on fewer; see docs/evidence-networks.md. All others are of all families.
+CLAIMED = {
+    "evidence": ("motion",),
+    "evidence_lstm": ("motion", "order", "or", "context"),
+    "evidence_transformer": ("motion", "and", "or", "context", "trigger"),
+}
 LOOK = 8  # Samples looked at for every clip wanted, at most.
 
 
@@ -70,6 +77,11 @@ def choose_families(names: Sequence[str] | None, split: str) -> list[str]:
         evidence.labels(name)  # Raises for what does not exist.
     tested = {name for name, one in evidence.FAMILIES.items() if one.test_only}
     return _allowed("families", names, evidence.FAMILIES, tested, split)
+
+
+def claimed(network: str, family: str) -> bool:
+    """Whether a network, by its label, knows a family well enough to be asked."""
+    return family in CLAIMED.get(network.partition("/")[0], (family,))
 
 
 def choose_networks(names: Sequence[str] | None, split: str) -> list[tuple[str, str]]:

@@ -21,7 +21,13 @@ import time
 
 import _timing
 import jax
-from _evidence_cells import choose_families, choose_networks, load, make_cell
+from _evidence_cells import (
+    choose_families,
+    choose_networks,
+    claimed,
+    load,
+    make_cell,
+)
 from _evidence_lines import choose_lines
 from _evidence_record import digest, read_rows, row_settings, write
 from _evidence_scores import score_line
@@ -51,6 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     timed = None
     for network in (load(*pair) for pair in args.networks):
         for family in args.families:
+            if args.claimed and not claimed(network.label, family):
+                continue
             cell = make_cell(network, family, args.split, args.clips)
             if cell is None:
                 _say(f"{network.label} has no classes for {family}")
@@ -80,7 +88,9 @@ def _parse(arguments):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few clips, few methods")
-    parser.add_argument("--families", nargs="+", help="of clips (all)")
+    parser.add_argument(
+        "--families", nargs="+", help="of clips (all that a network knows)"
+    )
     parser.add_argument("--networks", nargs="+", help="NAME or NAME/WEIGHTS (all)")
     parser.add_argument("--methods", nargs="+", help="and controls (all)")
     parser.add_argument(
@@ -103,6 +113,7 @@ def _parse(arguments):
         if getattr(args, name) < 1:
             parser.error(f"`--{name}` must be at least 1, got {getattr(args, name)}.")
     args.chunk = min(args.chunk, args.clips)
+    args.claimed = args.families is None
     try:
         args.families = choose_families(args.families, args.split)
         args.networks = choose_networks(args.networks, args.split)

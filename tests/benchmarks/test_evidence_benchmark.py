@@ -14,7 +14,13 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import _evidence_scores
 import evidence
-from _evidence_cells import choose_families, choose_networks, load, make_cell
+from _evidence_cells import (
+    choose_families,
+    choose_networks,
+    claimed,
+    load,
+    make_cell,
+)
 from _evidence_lines import choose_lines
 
 from jaxattr import _registry
@@ -186,6 +192,19 @@ def test_cells_hold_certified_clips_of_the_split():
         np.testing.assert_allclose(cell.clips.clip[i], alone.clip, atol=1e-5)
     assert cell.looked % 3 == 0
     assert make_cell(network, "context", "dev", 3) is None  # It has 8 classes.
+
+
+def test_networks_are_asked_for_families_on_which_they_are_right():
+    path = pathlib.Path(evidence.__file__).parent / "results/evidence-networks.json"
+    measured = json.loads(path.read_text())["networks"]
+    for network, found in measured.items():
+        for family in clips.FAMILIES:
+            right = [
+                weights["as rendered"][family]["right"]
+                for weights in found["weights"].values()
+            ]
+            asked = claimed(f"{network}/families-0", family)
+            assert asked == (min(right) >= 0.95), (network, family)
 
 
 def test_what_is_only_ever_tested_on_is_refused_on_dev():
