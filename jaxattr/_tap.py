@@ -1,6 +1,7 @@
 """The value of one layer: which, of what shape, and the gradient with respect to it."""
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -81,7 +82,8 @@ def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
     if layer not in taps:
         raise unknown("layer", layer, taps)
     struct, _ = taps[layer]
-    if len(_kept(struct.shape)) != 4:
+    kept = [struct.shape[i] for i in volume_axes(struct.shape)]
+    if len(kept) != 4 or math.prod(kept[:3]) == 1:
         raise ValueError(
             f"`layer` {layer!r} must be [T, H, W, C] to be shown on a clip, got shape "
             f"{struct.shape}: it has no extent in space and time."
@@ -106,7 +108,7 @@ def place(f: Traced, layer: str) -> tuple[Axis | None, ...]:
     None for an axis on which there are none, or of which the program does not tell.
     """
     struct, axes = f.tap_axes()[layer]
-    kept = [axes[i] for i in _kept(struct.shape)]
+    kept = [axes[i] for i in volume_axes(struct.shape)]
     return _in_order(kept) if len(kept) == 4 else (None, None, None)
 
 
@@ -125,7 +127,7 @@ def volume(
     """
     order = [i for i in range(x.ndim) if i != channels] + [channels]
     x = x.transpose(order)
-    kept = _kept(x.shape)
+    kept = volume_axes(x.shape)
     if len(kept) != 4:
         raise ValueError(
             f"`f` must have values [T, H, W, C] to be shown on a clip, got shape "
@@ -154,10 +156,10 @@ def on_clip(f: Traced, clip: jax.Array, layer: str, cells: jax.Array) -> jax.Arr
 
 
 def _volume(x):
-    return x.reshape([x.shape[i] for i in _kept(x.shape)])
+    return x.reshape([x.shape[i] for i in volume_axes(x.shape)])
 
 
-def _kept(shape):
+def volume_axes(shape: Sequence[int]) -> list[int]:
     """Axes of a volume [T', H', W', C']: a batch of one clip is none of them."""
     kept = list(range(len(shape)))
     while len(kept) > 4 and 1 in [shape[i] for i in kept[:-3]]:

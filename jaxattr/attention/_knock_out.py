@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxattr._score import Network
 from jaxattr._tap import unknown
-from jaxattr.program import is_attention, trace, with_attention
+from jaxattr.program import ATTENTION, is_attention, trace, unnamed, with_attention
 
 
 def knock_out(
@@ -64,28 +64,36 @@ class _KnockOut:
 
     def __call__(self, f, edges, clip):
         network = with_attention(trace(f, clip))
-        _, taps = network.tapped(clip)
+        taps = jax.eval_shape(lambda clip: network.tapped(clip)[1], clip)
         maps = list(filter(is_attention, taps))
         if self.tap not in maps:
             raise unknown("tap", self.tap, maps)
-        a = taps[self.tap]
+        shape = taps[self.tap].shape
         try:
-            edges = jnp.broadcast_to(edges, a.shape)
+            edges = jnp.broadcast_to(edges, shape)
         except ValueError:
             raise ValueError(
-                f"`edges` must broadcast to {self.tap!r} of shape {a.shape}, got "
+                f"`edges` must broadcast to {self.tap!r} of shape {shape}, got "
                 f"{edges.shape}."
             ) from None
-        # What comes before the map is the same in both passes: XLA computes it once.
-        return network.tapped(clip, {self.tap: self.cut(a, edges) - a})[0]
+        # Maps lose their names: what is left may be looked at, and cut, like any other.
+        put = {self.tap: edges}
+        return network.tapped(clip, put, unnamed(ATTENTION), put=self.cut)[0]
 
 
 def _cut(a, edges):
-    return jnp.where(edges, 0, a)
+    return _select(edges, jnp.zeros_like(a), a)
 
 
 def _cut_and_renormalised(a, edges):
-    left = _cut(a, edges)
-    total = left.sum(-1, keepdims=True)
-    share = left / jnp.where(total > 0, total, 1)
-    return jnp.where(edges.any(-1, keepdims=True), share, a)
+    """Written as a soft-max, so that it is known as one."""
+    none_left = edges.all(-1, keepdims=True)
+    logits = jnp.log(jnp.maximum(a, jnp.finfo(a.dtype).tiny))
+    logits = _select(edges & ~none_left, jnp.full_like(a, -jnp.inf), logits)
+    share = _cut(jax.nn.softmax(logits), none_left)
+    return _select(edges.any(-1, keepdims=True), share, a)
+
+
+def _select(where, a, b):
+    # Not jnp.where: all calls of that are one program, of which one part is named.
+    return jax.lax.select(jnp.broadcast_to(where, a.shape), a, b)

@@ -111,6 +111,12 @@ def _positions(a, grid):
             "place, or over space at each time. Say which there are by `tokens` and "
             "`class_token`."
         )
+    if count == queries == times == places:
+        raise ValueError(
+            f"`f` has an attention map of shape {a.shape}, which may be over time or "
+            f"over space: tokens {grid.shape} have as many times as places. Explain a "
+            "clip of another length."
+        )
     return a.reshape(count, heads, queries, keys)
 
 

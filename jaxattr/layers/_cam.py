@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxattr._explainer import explainer
 from jaxattr._heatmap import to_heatmap
 from jaxattr._score import Network
-from jaxattr._tap import chosen, look, on_clip, struct_of
+from jaxattr._tap import chosen, look, on_clip, struct_of, volume_axes
 from jaxattr.layers._layer_map import LayerAttribution
-from jaxattr.program import Traced, fresh, infer
+from jaxattr.program import Axis, Traced, fresh, infer, tap_axes
 
 # What is linear in an operand, the others being fixed; and what moves numbers about.
 _LINEAR = frozenset(
@@ -132,12 +132,36 @@ def require_linear_head(f: Traced, clip, layer):
             other.append(name)
 
     infer(program.jaxpr, [fresh(True)], see)
+    other += _over_positions(program.jaxpr, struct.shape)
     if other:
         raise ValueError(
             f"`layer` {layer!r} must be followed by a mean over time and space and one "
             f"linear layer; what comes after it here is also: "
             f"{', '.join(dict.fromkeys(other))}. Grad-CAM takes any network."
         )
+
+
+def _over_positions(jaxpr, shape):
+    """What weighs or sums cells by where they are, in other ways than a mean."""
+    kept = volume_axes(shape)
+    places = tuple(
+        Axis(kept.index(i)) if i in kept[:3] else None for i in range(len(shape))
+    )
+    found = []
+
+    def see(eqn, axes):
+        name = eqn.primitive.name
+        if name in ("scan", "while") and any(map(any, axes)):
+            found.append(name)
+        if name != "dot_general":
+            return
+        contracted, batch = eqn.params["dimension_numbers"]
+        for i in (0, 1):
+            if any(axes[i][axis] for axis in (*contracted[i], *batch[i])):
+                found.append("dot_general over time or space")
+
+    tap_axes(jaxpr, [places], see)
+    return found
 
 
 def _covers(eqn):

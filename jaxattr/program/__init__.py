@@ -1,9 +1,11 @@
 """Re-evaluating a traced program: the network as operations that rules can replace."""
 
+from jaxattr.program._attention import NAME as ATTENTION
 from jaxattr.program._attention import (
     Map,
     is_attention,
     maps,
+    unnamed,
     with_attention,
     with_names,
 )
@@ -19,11 +21,12 @@ from jaxattr.program._facts import (
     outcome,
 )
 from jaxattr.program._fold_convs import fold_convs
-from jaxattr.program._geometry import Axis
+from jaxattr.program._geometry import Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate
 from jaxattr.program._trace import Join, Traced, split, trace
 
 __all__ = [
+    "ATTENTION",
     "ELEMENTWISE",
     "Axis",
     "Fact",
@@ -43,7 +46,9 @@ __all__ = [
     "opened",
     "outcome",
     "split",
+    "tap_axes",
     "trace",
+    "unnamed",
     "with_attention",
     "with_names",
 ]

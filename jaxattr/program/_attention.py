@@ -7,6 +7,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Jaxpr
 
 from jaxattr.program._facts import bodies
+from jaxattr.program._interpreter import Rule
 from jaxattr.program._taps import MODULE
 from jaxattr.program._trace import Traced, trace
 
@@ -53,6 +54,22 @@ def with_names(network: Traced, equations: Set[int], name: str) -> Traced:
         return [checkpoint_name(value, MODULE + name)]
 
     return trace(network.under(named), network.clip, fold=False)
+
+
+def unnamed(name: str | None = None) -> Rule:
+    """The rule under which values lose a name that `with_names` gave, or any name.
+
+    What is evaluated under it can be evaluated within another program: its taps are
+    not taps of that.
+    """
+
+    def rule(eqn, values, facts):
+        if eqn.primitive.name != "name":
+            return None
+        known = name is None or eqn.params["name"] == MODULE + name
+        return [values[0]] if known else None
+
+    return rule
 
 
 def maps(network: Traced) -> list[Map]:

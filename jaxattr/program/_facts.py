@@ -45,15 +45,16 @@ class Fact(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A step of a soft-max.
+    """A step of a soft-max, or of a variance.
 
     Attributes:
-      kind: "max", "shifted" (less its maximum), "exp", "sum" or "softmax".
+      kind: "max", "shifted" (less its maximum), "exp", "sum" or "softmax"; "square",
+        "squares" (their sum, or mean) or "variance" (these less a square).
       origin: of the value that the maximum, the exponential or the soft-max is of; of
         the exponential, in a sum.
       axes: over which the sum or the soft-max goes; of what is shifted and of its
         exponential, those along which the shift does not vary.
-      eqn: the division that makes a soft-max.
+      eqn: the division that makes a soft-max, or what masks it.
     """
 
     kind: str
@@ -199,7 +200,8 @@ _UNIFORM = ("broadcast_in_dim", "reshape", "squeeze", "transpose", "slice", "rev
 _IS_POSITIVE = {"gt": True, "ge": True, "lt": False, "le": False}
 _MOVED = ("broadcast_in_dim", "reshape", "squeeze", "transpose")
 _STEPS = frozenset(
-    ("reduce_max", "reduce_sum", "exp", "max", "sub", "div", "stop_gradient", *_UNIFORM)
+    {*("reduce_max", "reduce_sum", "exp", "max", "sub", "div", "mul", "stop_gradient")}
+    | {*("square", "integer_pow", "select_n", *_UNIFORM)}
 )
 ELEMENTWISE = frozenset(
     {*("add", "sub", "mul", "div", "max", "min", "select_n", "clamp", "neg", "abs")}
@@ -260,20 +262,44 @@ def _made(eqn, facts):
     made, kind = first.made, first.made and first.made.kind
     if name == "reduce_max":
         return Made("max", first.contents or first.origin)
+    if name == "reduce_sum" and kind in ("square", "squares"):
+        return Made("squares", first.origin)
     if name == "reduce_sum":
         return Made("sum", first.origin, eqn.params["axes"]) if kind == "exp" else None
+    if name in ("square", "integer_pow"):
+        return Made("square", first.origin) if eqn.params.get("y", 2) == 2 else None
+    if name == "select_n":
+        return _masked(eqn, facts)
     if name == "exp":
         axes = tuple(range(len(eqn.invars[0].aval.shape)))
         shifted = kind == "shifted"
         return made._replace(kind="exp") if shifted else Made("exp", first.origin, axes)
-    if name in ("max", "sub", "div"):
+    if name in ("max", "sub", "div", "mul"):
         return _of_two(name, eqn, *facts)
-    carried = ("max", "softmax") if name == "transpose" else ("max", "sum", "softmax")
+    carried = ("max", "softmax", "square", "squares")
+    if name != "transpose":
+        carried += ("sum",)
     return made if kind in carried else None
+
+
+def _masked(eqn, facts):
+    """A soft-max of which parts are replaced, at places that do not depend on it."""
+    made = [fact.made for fact in facts[1:] if fact.active]
+    if facts[0].active or not made or not all(m and m.kind == "softmax" for m in made):
+        return None
+    return made[0]._replace(eqn=eqn)
 
 
 def _of_two(name, eqn, a, b):
     kinds = [fact.made and fact.made.kind for fact in (a, b)]
+    if name == "mul" and a.origin is b.origin:
+        return Made("square", a.origin)
+    if name in ("mul", "div"):  # A mean is a sum times or divided by a number.
+        for kind, fact, other in ((kinds[0], a, b), (kinds[1], b, a)):
+            if kind in ("square", "squares") and other.uniform is not None:
+                return fact.made
+    if name == "sub" and kinds == ["squares", "square"]:
+        return Made("variance", a.origin)
     if name == "max":  # A maximum that does not fall below a number.
         kept = a if b.uniform is not None else b
         return kept.made if "max" in kinds else None

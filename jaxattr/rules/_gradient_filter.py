@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._score import Network
-from jaxattr.program import Traced, trace, with_names
+from jaxattr.program import Traced, trace, unnamed, with_names
 from jaxattr.rules._non_linearities import non_linearities
 
 _NAME = "non_linearity"
@@ -60,7 +60,7 @@ def bounded(network: Traced, clip: Any) -> Callable[[Any], Any]:
       ValueError: it has no non-linearity that can be seen.
     """
     bounds, named = activations(network, clip)
-    return lambda e: named.tapped(e, bounds, put=_within)[0]
+    return lambda e: named.tapped(e, bounds, unnamed(_NAME), put=_within)[0]
 
 
 def activations(network: Traced, clip: Any) -> tuple[dict[str, jax.Array], Traced]:
@@ -71,7 +71,7 @@ def activations(network: Traced, clip: Any) -> tuple[dict[str, jax.Array], Trace
             "`f` has no non-linearity that can be seen, so there is nothing to filter."
         )
     named = with_names(network, units, _NAME)
-    taps = named.tapped(clip)[1].items()
+    taps = named.tapped(clip, rule=unnamed())[1].items()
     return {name: h for name, h in taps if name.partition("#")[0] == _NAME}, named
 
 

@@ -46,7 +46,8 @@ def rectifier(eqn: JaxprEqn, facts: list[Fact]) -> Rectifier | None:
     """What kind of ReLU an equation is, or None.
 
     `jax.nn.relu`, `relu6` and `leaky_relu`, `jnp.maximum(x, 0)` with a number or
-    `zeros_like(x)`, `jnp.clip`, `jnp.where(x > 0, x, 0)` and `x * (x > 0)`.
+    `zeros_like(x)`, `jnp.clip`, `jnp.where(x > 0, x, 0)` and `x * (x > 0)`. Not the
+    maximum of a variance and 0.
     """
     name = eqn.primitive.name
     if name == "custom_jvp_call":
@@ -55,6 +56,9 @@ def rectifier(eqn: JaxprEqn, facts: list[Fact]) -> Rectifier | None:
         found = _MATCH[name](facts) if name in _MATCH else None
     if found is None or not facts[found.operand].active:
         return None
+    made = facts[found.operand].made
+    if made is not None and made.kind == "variance":
+        return None  # Kept from rounding below zero, as norms do.
     x = eqn.invars[found.operand].aval
     return found if x.shape == eqn.outvars[0].aval.shape else None
 

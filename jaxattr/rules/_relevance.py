@@ -66,8 +66,18 @@ class Relevance:
         operation = operation_of(self._network, eqn)
         which = active.index(True)
         of_a_gate = sum(active) == 1 and id(values[which]) in self._gates
-        if of_a_gate and name in _OF_A_GATE:
+        if of_a_gate and name == "div" and which == 1:
             return [self._gate(operation(*values))]
+        results = self._results(eqn, values, facts, operation)
+        if of_a_gate and name in _OF_A_GATE:
+            results = [operation(*values)] if results is None else results
+            self._gate(results[0])
+        return results
+
+    def _results(self, eqn, values, facts, operation):
+        """As of any operation; a gate that gates nothing is an activation."""
+        active = [fact.active for fact in facts]
+        name, which = eqn.primitive.name, active.index(True)
         if name in _REARRANGED and id(values[0]) in self._layers:
             value, layer = self._layers[id(values[0])]
             if name != "name":  # A tag moves nothing, and has no transpose.
@@ -90,7 +100,7 @@ class Relevance:
         if name in SUMS:
             return [_shared_out(operation, self._epsilon, *values)]
         if name in GATES:
-            return [self._gate(operation(*values))]
+            return [self._gate(_activated(operation, *values))]
         kind = rectifier(eqn, facts)
         if kind is not None:
             return [_activated(kind, values[kind.operand])]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 import jaxattr
 from jaxattr.attention._tokens import Weights, back, row_sums
@@ -274,6 +275,61 @@ def test_knock_out_cuts_edges_and_nothing_else(f):
     got = jaxattr.saliency(plain)(CLIP, 1).values
     want = jax.grad(lambda clip: network(clip, factors=factors)[0][1])(CLIP)
     np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-12)
+
+
+def reweighed(a, edges):
+    """A factor that cuts a known map and shares what is cut among the rest."""
+    share = (np.asarray(a) * ~edges).sum(-1, keepdims=True)
+    return jnp.asarray(~edges / np.where(share > 0, share, 1))
+
+
+@pytest.mark.parametrize("f", [unrolled, scanned], ids=["unrolled", "scan"])
+def test_edges_are_cut_in_every_layer_below_too(f):
+    edges = RNG.uniform(size=(N, N)) < 0.3
+    left, taps = f, ["attention_map"] if f is scanned else []
+    for tap in taps or [f"attention_map#{i}" for i in range(LAYERS)]:
+        left = jaxattr.knock_out(left, tap, edges)
+    # Maps change with what is cut below: each factor is of the map that is left.
+    factors = [None] * LAYERS
+    for i in range(LAYERS):
+        factors[i] = reweighed(network(CLIP, factors=factors)[1][i], edges)
+    want, maps = network(CLIP, factors=factors)
+    np.testing.assert_allclose(left(CLIP), want, rtol=1e-10)
+    # What is left has as many maps, and these are the cut ones.
+    row = np.full(N, 1 / N)
+    for a in reversed(maps):
+        row = row @ (np.asarray(a).mean(0) + np.eye(N)) / 2
+    got = jaxattr.attention_rollout(left, tokens=TOKENS)(CLIP, 0)
+    np.testing.assert_allclose(got.cells.ravel(), row, rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cutting_nothing_changes_no_explanation(method):
+    left = jaxattr.knock_out(unrolled, "attention_map#1", np.zeros((N, N), bool))
+    got = method(left, tokens=TOKENS)(CLIP, 1).cells
+    np.testing.assert_allclose(got, method(unrolled, tokens=TOKENS)(CLIP, 1).cells)
+
+
+def test_layers_keep_their_names_when_edges_are_cut():
+    def f(clip):
+        cells = checkpoint_name(embed(clip).reshape(*TOKENS, WIDTH), "cells")
+        x = cells.reshape(N, WIDTH)
+        return layer(x, jax.tree.map(lambda leaf: leaf[0], STACK))[0].mean(0) @ HEAD
+
+    left = jaxattr.knock_out(f, "attention_map", np.zeros((N, N), bool))
+    got = jaxattr.grad_cam(left, "cells")(CLIP, 0).values
+    np.testing.assert_allclose(got, jaxattr.grad_cam(f, "cells")(CLIP, 0).values)
+
+
+def test_time_and_place_must_not_be_the_same_size():
+    def f(clip):
+        x = clip.reshape(4, 2, 2, 2, 2, 3).mean((2, 4)).reshape(4, 4, 3)
+        a = jax.nn.softmax((x @ x.swapaxes(-1, -2))[:, None])
+        return (a[:, 0] @ x).mean((0, 1))
+
+    clip = jnp.asarray(RNG.normal(size=(4, 4, 4, 3)))
+    with pytest.raises(ValueError, match="may be over time or over space"):
+        jaxattr.attention_rollout(f, tokens=(4, 2, 2))(clip, 0)
 
 
 def test_what_is_no_attention_is_not_taken_for_it():

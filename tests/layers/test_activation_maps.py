@@ -307,3 +307,32 @@ def test_zoom_cam_is_the_largest_of_scaled_maps():
     for bad in (None, [], "fine"):
         with pytest.raises(ValueError, match="`layers`"):
             jaxattr.zoom_cam(f, bad)
+
+
+@pytest.mark.parametrize("kind", ["scan", "head of every frame", "sum over time"])
+def test_cam_refuses_what_weighs_frames_apart(kind):
+    # Linear in the layer and over as many numbers as channels: places decide.
+    weights = np.random.default_rng(4).normal(size=(3, 3, 2))
+
+    def f(clip):
+        x = checkpoint_name(jax.nn.relu(clip), "cells").mean((1, 2))
+        if kind == "scan":
+            x, _ = jax.lax.scan(lambda h, row: (0.5 * h + row, None), 0 * x[0], x)
+            return x @ weights[0]
+        if kind == "head of every frame":
+            return jnp.einsum("tc,tck->tk", x, weights).mean(0)
+        return (weights[0].T @ x).mean(1)
+
+    clip = jnp.asarray(np.random.default_rng(5).normal(size=(3, 4, 5, 3)))
+    for method in (jaxattr.cam, jaxattr.saliency_tubes):
+        with pytest.raises(ValueError, match="what comes after it here is also: "):
+            method(f, "cells")(clip, 0)
+
+
+def test_a_pooled_layer_has_no_extent():
+    def f(clip):
+        return checkpoint_name(clip.mean((0, 1, 2), keepdims=True), "pooled").ravel()
+
+    clip = jnp.asarray(np.random.default_rng(5).normal(size=(3, 4, 5, 2)))
+    with pytest.raises(ValueError, match="no extent in space and time"):
+        jaxattr.grad_cam(f, "pooled")(clip, 0)

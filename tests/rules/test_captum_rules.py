@@ -1,10 +1,12 @@
 """Rules and layers against captum, on the same network with converted weights."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from captum import attr
+from flax import nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -133,3 +135,77 @@ def test_gradient_times_activation(pair, clip):
     want = layer.attribute(to_torch(clip), TARGET).detach().numpy()[0].sum(0)
     got = jaxattr.hires_cam(ours, "conv3")(jnp.asarray(clip), TARGET).cells
     np.testing.assert_allclose(got, want, atol=1e-9 * np.abs(want).max())
+
+
+class Flat(torch.nn.Module):
+    """A 2-D network with a norm that computes its statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = torch.nn.GroupNorm(2, 4, eps=1e-6)
+        self.relu1 = torch.nn.ReLU()
+        self.conv2 = torch.nn.Conv2d(4, 6, (1, 3))
+        self.relu2 = torch.nn.ReLU()
+        self.head = torch.nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        x = self.relu1(self.norm(self.conv1(x)))
+        return self.head(self.relu2(self.conv2(x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def flat():
+    """The network of torch, and Flax's on a clip of one frame."""
+    torch.manual_seed(1)
+    theirs = Flat().double().eval()
+    kinds = {"rngs": nnx.Rngs(0), "dtype": jnp.float64, "param_dtype": jnp.float64}
+    norm = nnx.GroupNorm(4, num_groups=2, **kinds)
+    conv1 = nnx.Conv(3, 4, (3, 3), **kinds)
+    conv2 = nnx.Conv(4, 6, (1, 3), padding="VALID", **kinds)
+    head = nnx.Linear(6, CLASSES, **kinds)
+    for ours, name in ((conv1, "conv1"), (conv2, "conv2"), (head, "head")):
+        layer = getattr(theirs, name)
+        kernel = layer.weight.detach().numpy()
+        order = (2, 3, 1, 0) if kernel.ndim == 4 else (1, 0)
+        ours.kernel[...] = jnp.asarray(kernel.transpose(order))
+        ours.bias[...] = jnp.asarray(layer.bias.detach().numpy())
+
+    def f(clip):
+        x = jax.nn.relu(norm(conv1(clip)))
+        x = checkpoint_name(jax.nn.relu(conv2(x)), "conv2")
+        return head(x.mean((1, 2)))[0]
+
+    return theirs, f
+
+
+FRAME = np.random.default_rng(2).normal(size=(1, 7, 9, 3))
+
+
+@pytest.mark.parametrize(
+    ("method", "theirs_of"),
+    [
+        (jaxattr.guided_backprop, attr.GuidedBackprop),
+        (jaxattr.deconvnet, attr.Deconvolution),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Setting backward hooks")
+def test_two_dimensions_and_a_norm(flat, method, theirs_of, loose_promotion):
+    # The maximum of a variance and 0 in Flax's norm is no ReLU.
+    theirs, ours = flat
+    x = torch.tensor(FRAME.transpose(0, 3, 1, 2), requires_grad=True)
+    np.testing.assert_allclose(ours(FRAME), theirs(x).detach().numpy()[0], rtol=1e-9)
+    want = theirs_of(theirs).attribute(x, TARGET).detach().numpy()
+    got = method(ours)(FRAME, TARGET).values
+    scale = np.abs(want).max()
+    np.testing.assert_allclose(got, want.transpose(0, 2, 3, 1), atol=1e-9 * scale)
+
+
+def test_grad_cam_in_two_dimensions(flat, loose_promotion):
+    theirs, ours = flat
+    x = torch.tensor(FRAME.transpose(0, 3, 1, 2), requires_grad=True)
+    cam = attr.LayerGradCam(theirs, theirs.relu2)
+    want = cam.attribute(x, TARGET).detach().numpy()[:, 0]
+    got = jaxattr.grad_cam(ours, "conv2", relu=False, resize=False)(FRAME, TARGET)
+    np.testing.assert_allclose(got.values, want, atol=1e-10)
+    assert np.abs(want).max() > 1e-3

@@ -411,6 +411,22 @@ def test_gates_and_what_is_made_of_them_get_nothing():
     np.testing.assert_allclose(got.residual, 0, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", [jax.nn.sigmoid, lambda x: jnp.sqrt(jnp.abs(x))])
+def test_a_gate_that_gates_nothing_is_an_activation(activation):
+    # Two dense layers: relevance passes the activation as it is.
+    w, v = (np.random.default_rng(6).normal(size=s) for s in ((3, 4), (4, 2)))
+
+    def f(clip):
+        return activation(clip.mean((0, 1, 2)) @ w) @ v
+
+    clip = jnp.asarray(np.random.default_rng(7).normal(size=(2, 3, 4, 3)))
+    x, h = clip.mean((0, 1, 2)), activation(clip.mean((0, 1, 2)) @ w)
+    hidden = h * v[:, 1]
+    want = (x[:, None] * w * (hidden / (x @ w))[None]).sum(1)
+    got = jaxattr.lrp(f, Epsilon(0.0))(clip, 1).values.sum((0, 1, 2))
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_a_constant_that_makes_more_of_a_layer():
     more = jnp.asarray(RNG.normal(size=(5, 1, 1, 4)))
 
