@@ -11,6 +11,7 @@ from jaxattr.program._attention import (
 )
 from jaxattr.program._facts import (
     ELEMENTWISE,
+    PRODUCTS,
     Fact,
     Made,
     bodies,
@@ -28,6 +29,7 @@ from jaxattr.program._trace import Join, Traced, split, trace
 __all__ = [
     "ATTENTION",
     "ELEMENTWISE",
+    "PRODUCTS",
     "Axis",
     "Fact",
     "Join",

@@ -27,6 +27,7 @@ class Fact(NamedTuple):
       contents: the origin of the value whose elements it has in another order or shape;
         None stands for its own.
       made: how it came of another value, on the way to a soft-max and beyond.
+      mixed: whether it depends on the clip through a product with weights.
     """
 
     active: bool
@@ -37,6 +38,7 @@ class Fact(NamedTuple):
     of: frozenset[object] = frozenset()
     contents: object = None
     made: "Made | None" = None
+    mixed: bool = False
 
     @property
     def argument(self) -> object:
@@ -63,9 +65,9 @@ class Made(NamedTuple):
     eqn: JaxprEqn | None = None
 
 
-def fresh(active: bool) -> Fact:
+def fresh(active: bool, mixed: bool = False) -> Fact:
     """A value of which nothing else is known."""
-    return Fact(active, object())
+    return Fact(active, object(), mixed=mixed)
 
 
 def fact_of_literal(literal: Literal) -> Fact:
@@ -117,13 +119,16 @@ def carried(body: Jaxpr, facts: Sequence[Fact], first: int, last: int) -> list[F
       last: see `first`.
     """
     facts = [
-        fresh(fact.active) if first <= i < last else fact
+        fresh(fact.active, fact.mixed) if first <= i < last else fact
         for i, fact in enumerate(facts)
     ]
     while True:
         results = infer(body, facts)
         wider = [
-            fact._replace(active=fact.active or results[i - first].active)
+            fact._replace(
+                active=fact.active or results[i - first].active,
+                mixed=fact.mixed or results[i - first].mixed,
+            )
             if first <= i < last
             else fact
             for i, fact in enumerate(facts)
@@ -169,7 +174,7 @@ def _scan(eqn, facts, see):
         f if i < last else f._replace(origin=object()) for i, f in enumerate(facts)
     ]
     results = infer(body, carried(body, facts, first, last), see)
-    return [fresh(fact.active) for fact in results]
+    return [fresh(fact.active, fact.mixed) for fact in results]
 
 
 def _while(eqn, facts, see):
@@ -177,13 +182,16 @@ def _while(eqn, facts, see):
     proceed, body = bodies(eqn)
     inner = carried(body, facts[first:], consts, len(facts) - first)
     infer(proceed, [*facts[:first], *inner[consts:]], see)
-    return [fresh(fact.active) for fact in infer(body, inner, see)]
+    return [fresh(fact.active, fact.mixed) for fact in infer(body, inner, see)]
 
 
 def _cond(eqn, facts, see):
     branches = [infer(body, facts[1:], see) for body in bodies(eqn)]
     index = facts[0].active
-    return [fresh(index or any(f.active for f in group)) for group in zip(*branches)]
+    return [
+        fresh(index or any(f.active for f in group), any(f.mixed for f in group))
+        for group in zip(*branches)
+    ]
 
 
 _BODIES = {
@@ -194,6 +202,7 @@ _BODIES = {
     "cond": _cond,
 }
 
+PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
 # The same value, and the same number everywhere in another shape.
 _SAME = ("convert_element_type", "copy", "copy_p", "name", "sharding_constraint")
 _UNIFORM = ("broadcast_in_dim", "reshape", "squeeze", "transpose", "slice", "rev")
@@ -217,7 +226,9 @@ def _derive(eqn, facts):
         return []
     if name in _SAME:
         return [facts[0]]
-    result = fresh(any(fact.active for fact in facts))
+    active = any(fact.active for fact in facts)
+    mixed = any(fact.mixed for fact in facts) or (active and name in PRODUCTS)
+    result = fresh(active, mixed)
     if name in _UNIFORM or name == "stop_gradient":
         result = result._replace(uniform=facts[0].uniform)
     elif name in _IS_POSITIVE:

@@ -116,6 +116,11 @@ def _excitation_backprop(
 
     p, a = walk()
     if contrastive:
+        if len(jax.tree.leaves(f.output)) != 1:
+            raise ValueError(
+                "`contrastive` needs a network with one prediction layer: `f` has "
+                f"{len(jax.tree.leaves(f.output))} outputs."
+            )
         *before, head = products(f) or [None]
         if head is None or any(eqn is head for eqn in before):
             raise ValueError(

@@ -19,12 +19,15 @@ class Product(NamedTuple):
 
     Attributes:
       index: 0 for the first one that is evaluated.
+      first: whether it takes the clip itself, with no other such layer between: two
+        streams, or two branches at the clip, have two.
       count: how many there are.
       operation: "conv_general_dilated" or "dot_general".
       scope: `jax.named_scope`s around it, which in Linen are the names of modules.
     """
 
     index: int
+    first: bool
     count: int
     operation: str
     scope: str
@@ -68,7 +71,7 @@ def lrp(
       rules: for all layers "epsilon", "gamma", "alpha_beta" (2, 1), "z_plus", "flat",
         "w_squared", one of `jaxattr.rules.Epsilon`, `Gamma`, `AlphaBeta`, `Flat`,
         `Squared`, `Bounded` with its settings, or a function from a `Product` to
-        these, as in `lambda p: "flat" if p.index == 0 else "gamma"`.
+        these, as in `lambda p: "flat" if p.first else "gamma"`.
       epsilon: stabiliser of sums without weights.
 
     Returns:
@@ -105,12 +108,20 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
         )
 
     place = {id(eqn): i for i, eqn in enumerate(found)}
+    at_clip = set()
+
+    def see(eqn, facts):
+        if not any(fact.mixed for fact in facts):
+            at_clip.add(id(eqn))
+
+    f.survey(see)
 
     def choose(eqn):
         if not by_layer:
             return _resolved(rules)
         scope = str(eqn.source_info.name_stack)
-        product = Product(place[id(eqn)], len(found), eqn.primitive.name, scope)
+        here = place[id(eqn)], id(eqn) in at_clip
+        product = Product(*here, len(found), eqn.primitive.name, scope)
         return _resolved(rules(product))
 
     rule = Relevance(f, choose, epsilon)
@@ -168,4 +179,4 @@ class _Taylor:
     first: LayerRule
 
     def __call__(self, product):
-        return self.first if product.index == 0 else NAMED["z_plus"]
+        return self.first if product.first else NAMED["z_plus"]

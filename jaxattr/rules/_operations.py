@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from jaxattr.program import Traced
+from jaxattr.program import PRODUCTS, Traced
 from jaxattr.rules._rectifier import rectifier
 
 _OPAQUE = frozenset(
     {"custom_vjp_call", "custom_jvp_call", "custom_linear_solve", "shard_map"}
     | {"pallas_call", "ffi_call", "pure_callback", "io_callback"}
 )
-PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
 SUMS = frozenset(("reduce_sum", "reduce_window_sum"))
 _OPERATIONS = {
     "add": jnp.add,

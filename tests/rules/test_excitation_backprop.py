@@ -340,3 +340,18 @@ def test_recurrent_is_checked():
         jaxattr.excitation_backprop(network, "cells", recurrent="input")(
             jnp.ones(SHAPE), 0
         )
+
+
+def test_contrast_needs_one_prediction_layer():
+    def f(clip):
+        x = checkpoint_name(jnp.abs(clip), "cells").mean((0, 1, 2))
+        return {"noun": x @ jnp.ones((3, 2)), "verb": x @ jnp.ones((3, 4))}
+
+    explain = jaxattr.excitation_backprop(
+        f,
+        "cells",
+        contrastive=True,
+        score=lambda output, target: output["noun"][target],
+    )
+    with pytest.raises(ValueError, match="one prediction layer: `f` has 2 outputs"):
+        explain(jnp.ones((2, 4, 5, 3)), 0)

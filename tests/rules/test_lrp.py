@@ -294,6 +294,35 @@ def test_rules_by_layer_and_deep_taylor():
     assert not np.allclose(jaxattr.deep_taylor(network)(clip, 3).values, got.values)
 
 
+def test_every_stream_has_a_first_layer():
+    w, v = (np.random.default_rng(8).normal(size=s) for s in ((3, 4), (4, 2)))
+
+    def stream(x):
+        return jax.nn.relu(x @ w).mean((0, 1, 2)) @ v
+
+    def one(clip):
+        first = stream(clip["a"])
+        return first + stream(clip["b"])
+
+    def other(clip):
+        second = stream(clip["b"])
+        return stream(clip["a"]) + second
+
+    seen = []
+    jaxattr.lrp(one, lambda p: seen.append(p.first) or "epsilon")(STREAMS, 0)
+    assert sorted(set(enumerate(seen[:4]))) == [
+        (0, True),
+        (1, False),
+        (2, True),
+        (3, False),
+    ]
+    got, want = (
+        jaxattr.deep_taylor(f, low=-9, high=9)(STREAMS, 0) for f in (one, other)
+    )
+    for name in "ab":
+        np.testing.assert_allclose(got.values[name], want.values[name], rtol=1e-10)
+
+
 def test_an_nnx_lstm_is_propagated_through():
     class Net(nnx.Module):
         def __init__(self, rngs):
@@ -324,6 +353,10 @@ def test_bad_input_is_named():
 
 
 SMALL = (2, 3, 4, 3)
+STREAMS = {
+    name: jnp.asarray(np.random.default_rng(i).normal(size=(2, 3, 4, 3)))
+    for i, name in enumerate("ab")
+}
 
 
 def small(clip):
