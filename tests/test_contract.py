@@ -94,6 +94,11 @@ def rows(names, fast):
     ]
 
 
+def perturbs(name):
+    """Masks that are optimised and black boxes, with oracles in tests/perturbation."""
+    return METHODS[name].family == "perturbation"
+
+
 # STEP, which takes the longest, has fast tests of its own in tests/perturbation.
 every_method = pytest.mark.parametrize(
     "name", rows(METHODS, lambda name: name in MECHANISMS and name != "step")
@@ -140,7 +145,7 @@ KINDS = {
             *KINDS[kind],
             id=f"{name}-{kind}",
             marks=()
-            if (kind == "nnx-float64" and name != "extremal_perturbation")
+            if (kind == "nnx-float64" and (name in MECHANISMS or not perturbs(name)))
             or (name in SEE_ALL and kind != "dataclass")
             or (kind == "nnx-float32" and name in MECHANISMS and name != "step")
             else pytest.mark.slow,
