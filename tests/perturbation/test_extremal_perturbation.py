@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from jaxattr.perturbation import ExtremalConfig, extremal_perturbation, step
-from jaxattr.perturbation._extremal import _Choices, _numbers, _objective
+from jaxattr.perturbation._extremal import _Choices, _objective
 from jaxattr.perturbation._geometry import mask_geometry
 from jaxattr.perturbation._pyramid import blur_pyramid, show
 from jaxattr.perturbation._reward import mask_cost
+from jaxattr.perturbation._several_areas import tabulate
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 SHAPE = (5, 16, 22, 2)
@@ -104,7 +105,7 @@ def test_gradient_of_the_objective_matches_differences(variant, mode):
         warm_passes=(0, 0),
         sizes=(),
     )
-    numbers = jax.tree.map(jnp.asarray, _numbers(np.array([0.2]), short(clock=20)))
+    numbers = jax.tree.map(jnp.asarray, tabulate(np.array([0.2]), short(clock=20)))
     cost = mask_cost(network, jnp.asarray(CLIP), 1, "log_prob", variant)
     objective = functools.partial(
         _objective,
@@ -262,7 +263,7 @@ def test_bad_traced_target_gives_nan():
         ({"areas": ("small",)}, "areas"),
         ({"preset": "slow"}, "preset"),
         ({"variant": "keep"}, "variant"),
-        ({"perturbation": "noise"}, "perturbation"),
+        ({"perturbation": "fog"}, "perturbation"),
         ({"num_iterations": 0}, "num_iterations"),
         ({"num_iterations": 2.5}, "num_iterations"),
         ({"ties": "random"}, "ties"),
