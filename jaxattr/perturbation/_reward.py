@@ -19,7 +19,8 @@ def mask_cost(
 
     With "log_prob" it is -log p of the clip that shows the mask ("preserve"),
     -log(1 - p) of the clip without it ("delete"), or their sum ("dual"); with any other
-    score, the score negated for what should keep it and as it is for what should not.
+    score, the score negated for what should keep it and as it is for what should not;
+    with "margin" this is the contrastive reward of the image paper.
 
     Args:
       f: network.

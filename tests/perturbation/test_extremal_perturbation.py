@@ -144,6 +144,27 @@ def test_costs_are_those_of_the_paper(variant):
     np.testing.assert_allclose(cost(fade, jnp.asarray(mask)), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("variant", ["preserve", "delete", "dual"])
+@pytest.mark.parametrize("score", ["logit", "prob", "margin"])
+def test_rewards_of_other_scores_are_those_of_the_image_paper(variant, score):
+    """`dual` is its hybrid game; `margin` makes each of them contrastive."""
+    mask = np.random.default_rng(3).uniform(size=SHAPE[:3])
+    cost = mask_cost(network, jnp.asarray(CLIP), 1, score, variant)
+
+    def fade(mask):
+        return mask[..., None] * CLIP
+
+    def reward(mask):
+        z = np.asarray(network(fade(mask)), np.float64)
+        against = {"logit": 0, "margin": max(z[0], *z[2:])}
+        share = np.exp(z[1]) / np.exp(z).sum()
+        return share if score == "prob" else z[1] - against[score]
+
+    keep, lose = reward(mask), reward(1 - mask)
+    expected = {"preserve": keep, "delete": -lose, "dual": keep - lose}[variant]
+    np.testing.assert_allclose(cost(fade, jnp.asarray(mask)), -expected, rtol=1e-12)
+
+
 def test_losing_a_sure_target_has_a_gradient():
     def sure(clip):
         return jnp.array([200.0, 0.0], clip.dtype) * clip.mean()
