@@ -40,6 +40,7 @@ from jaxattr.layers import (
 )
 from jaxattr.perturbation import (
     activation_maximisation,
+    channel_extremal_perturbation,
     extremal_perturbation,
     fgvis,
     frequency_extremal_perturbation,
@@ -74,6 +75,7 @@ __all__ = [
     "attention_rollout",
     "blur_integrated_gradients",
     "cam",
+    "channel_extremal_perturbation",
     "class_feature_pyramids",
     "contrast",
     "control",

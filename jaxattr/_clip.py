@@ -26,6 +26,12 @@ def total(clip: Any) -> jax.Array:
     return sum(leaf.sum() for leaf in jax.tree.leaves(clip))
 
 
+def check_filling(value: Any, name: str) -> None:
+    """Raises TypeError for text in what is to be `filled` into a clip."""
+    if any(isinstance(leaf, str) for leaf in jax.tree.leaves(value)):
+        raise TypeError(f"`{name}` must be numbers or arrays, got {value!r}.")
+
+
 def filled(value: Any, clip: Any, name: str) -> Any:
     """A clip of `value`, in the widened dtype.
 

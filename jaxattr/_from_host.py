@@ -73,6 +73,9 @@ class _HostNetwork:
         logits = self.f(batch)
         if hasattr(logits, "detach"):
             logits = logits.detach().cpu()
+            # NumPy has no bfloat16.
+            narrow = logits.is_floating_point() and logits.element_size() < 4
+            logits = logits.float() if narrow else logits
         logits = np.asarray(logits)
         if logits.shape != want or not jnp.issubdtype(logits.dtype, jnp.floating):
             name = getattr(self.f, "__name__", type(self.f).__name__)

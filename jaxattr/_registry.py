@@ -205,6 +205,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 heatmap=voxels,
             ),
             _extremal("frequency_extremal_perturbation"),
+            _extremal("channel_extremal_perturbation")._replace(heatmap=cells),
             # A forward pass takes a third of a gradient.
             _black_box("rise", lambda s: s.get("num_masks", 4000) / 3, random=True),
             _black_box("occlusion", lambda s: 395),  # Of 16 frames of 112 x 112.

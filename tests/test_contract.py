@@ -47,6 +47,9 @@ SETTINGS = {
         for name, method in METHODS.items()
         if "layer" in inspect.signature(method.transform).parameters
     },
+    "channel_extremal_perturbation": {
+        **{"areas": (0.25, 0.5), "num_iterations": 10, "layer": "cells"},
+    },
     # Its weights are random: at 0.6 few channels are kept.
     "class_feature_pyramids": {"layer": "cells", "threshold": 0.2},
 }
@@ -380,7 +383,8 @@ def test_a_bfloat16_network_gives_float32_values(name):
 )
 def test_a_callable_score_takes_any_output_and_target(name):
     def f(x):  # One logit per frame, and a regression beside it.
-        if METHODS[name].family in ("layers", "rules") or takes(name, "layers"):
+        inside = METHODS[name].family in ("layers", "rules")
+        if inside or takes(name, "layer") or takes(name, "layers"):
             x = networks.cells(x)
         if METHODS[name].family == "attention":
             x = networks.attend(x).reshape(*networks.TOKENS, -1).repeat(2, 0)
@@ -393,9 +397,10 @@ def test_a_callable_score_takes_any_output_and_target(name):
     got = explain(networks.clip(), {"frame": 3}, key=KEY)
     frames = np.abs(got.values).reshape(networks.SHAPE[0], -1).sum(1)
     assert np.isfinite(frames).all()
-    # Layer methods weigh a channel for all frames, attention goes from all to all, and
+    # What weighs a channel does so for all frames, attention goes from all to all, and
     # what a method is given may cross frames.
-    if METHODS[name].family not in ("layers", "attention") and not INPUTS[name]:
+    crosses = METHODS[name].family in ("layers", "attention") or INPUTS[name]
+    if not crosses and name != "channel_extremal_perturbation":
         assert frames.argmax() == 3
 
 

@@ -108,6 +108,8 @@ def test_a_torch_function():
     with torch.no_grad():
         want = f(clip[None])[0].numpy()
     np.testing.assert_allclose(jax.jit(network)(clip), want, rtol=1e-6)
+    half = jaxattr.from_host(lambda x: f(x).bfloat16(), num_classes=CLASSES)
+    np.testing.assert_allclose(half(clip), want, rtol=1e-2)
 
 
 class Falls(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxattr._clip import filled, narrow, total, widen
+from jaxattr._clip import check_filling, filled, narrow, total, widen
 from jaxattr._expectation import check_chunk, check_count, mean
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
@@ -60,8 +60,7 @@ def integrated_gradients(
     """
     check_count("num_steps", num_steps)
     check_chunk(chunk)
-    if any(isinstance(leaf, str) for leaf in jax.tree.leaves(baseline)):
-        raise TypeError(f"`baseline` must be numbers or arrays, got {baseline!r}.")
+    check_filling(baseline, "baseline")
     return explainer(
         path_attribution, f, baseline, num_steps=num_steps, score=score, chunk=chunk
     )

@@ -4,6 +4,10 @@ from jaxattr.perturbation._activation_maximisation import (
     MaximisedActivation,
     activation_maximisation,
 )
+from jaxattr.perturbation._channel_extremal_perturbation import (
+    ChannelMasks,
+    channel_extremal_perturbation,
+)
 from jaxattr.perturbation._extremal import ExtremalMasks
 from jaxattr.perturbation._extremal_perturbation import extremal_perturbation
 from jaxattr.perturbation._fgvis import FineExplanation, fgvis
@@ -32,6 +36,7 @@ from jaxattr.perturbation._temporal_mask import TemporalMask, temporal_mask
 from jaxattr.perturbation._xrai import RegionAttribution, xrai
 
 __all__ = [
+    "ChannelMasks",
     "ExtremalConfig",
     "ExtremalMasks",
     "FineExplanation",
@@ -50,6 +55,7 @@ __all__ = [
     "ShapleyValues",
     "TemporalMask",
     "activation_maximisation",
+    "channel_extremal_perturbation",
     "extremal_perturbation",
     "fgvis",
     "frequency_extremal_perturbation",

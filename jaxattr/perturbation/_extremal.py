@@ -13,33 +13,27 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 
 from jaxattr._clip import narrow, wide
 from jaxattr._expectation import check_chunk
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, poison_of
-from jaxattr.perturbation._area import area_count, area_digits, area_term
+from jaxattr.perturbation._area import area_count, area_term
 from jaxattr.perturbation._core import core_term
 from jaxattr.perturbation._geometry import MaskGeometry, mask_geometry
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._operators import OPERATORS
-from jaxattr.perturbation._optimisers import (
-    low_pass,
-    scale_by_damped_momentum,
-    scale_by_shared_adam,
-)
 from jaxattr.perturbation._path_gradient import path_gradient
-from jaxattr.perturbation._presets import (
-    Schedule,
-    check_choice,
-    make_schedule,
-    resolve,
-)
+from jaxattr.perturbation._presets import check_choice, resolve
 from jaxattr.perturbation._reward import VARIANTS, kept_score, mask_cost
-from jaxattr.perturbation._selection import shuffled_top_weights, top_weights
+from jaxattr.perturbation._several_areas import (
+    check_areas,
+    make_optimiser,
+    over_areas,
+    selection,
+    tabulate,
+)
 from jaxattr.perturbation._warm_start import warm_start
 
 
@@ -84,7 +78,7 @@ def extremal(
     cutoffs: tuple[float, float, float] = (math.inf,) * 3,
 ) -> Callable[..., ExtremalMasks]:
     """Checks the settings that the extremal methods share and binds them."""
-    areas = _check_areas(areas)
+    areas = check_areas(areas)
     check_chunk(chunk)
     check_choice("variant", variant, VARIANTS)
     check_choice("perturbation", perturbation, tuple(OPERATORS))
@@ -106,7 +100,7 @@ def extremal(
     return explainer(
         _explain,
         f,
-        _numbers(areas, config),
+        tabulate(areas, config),
         random=config.ties == "shuffle",
         single=True,
         choices=choices,
@@ -132,56 +126,15 @@ class _Choices:
     sizes: tuple[tuple[str, float | None], ...]
 
 
-class _Numbers(NamedTuple):
-    """What only scales: traced, so that other values do not recompile."""
-
-    areas: Any  # [A]
-    digits: Any  # [A, 11] of the areas.
-    schedule: Schedule
-    reward_weight: Any  # []
-    warm_levels: Any  # [N]; none: start from ones.
-    warm_digits: Any  # [A, 11] of the share of cells that start high.
-    warm_values: Any  # [2]
-
-
-def _check_areas(areas):
-    try:
-        values = np.asarray(areas, np.float64)
-    except (TypeError, ValueError):
-        values = np.zeros(0)
-    if values.ndim != 1 or not values.size:
-        raise ValueError(
-            "`areas` must be a non-empty sequence of shares such as (0.05, 0.1), got "
-            f"{areas!r}."
-        )
-    if not ((values > 0) & (values < 1)).all():
-        raise ValueError(f"`areas` must lie inside (0, 1), got {areas!r}.")
-    return values
-
-
-def _numbers(areas, config):
-    high = np.minimum(config.warm_share * areas, 0.999)
-    return _Numbers(
-        areas=areas,
-        digits=np.stack([area_digits(a) for a in areas]),
-        schedule=make_schedule(config),
-        reward_weight=np.array(config.reward_weight),
-        warm_levels=np.array(config.warm_levels, np.float64),
-        warm_digits=np.stack([area_digits(a) for a in high]),
-        warm_values=np.array(config.warm_values),
-    )
-
-
 def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
     dtype = wide(clip.dtype)
-    numbers = jax.tree.map(
-        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
-        numbers,
-    )
+    numbers = numbers.cast(dtype)
     geometry = mask_geometry(clip.shape[:3], **dict(choices.sizes))
     shown = OPERATORS[choices.perturbation](clip.astype(dtype), geometry.blur)
     kept = kept_score(f, clip, target, score)
-    optimiser = _optimiser(choices, numbers.schedule.learning_rate)
+    optimiser = make_optimiser(
+        choices.optimiser, numbers.schedule.learning_rate, choices.cutoffs
+    )
     objective = functools.partial(
         _objective,
         cost=functools.partial(
@@ -220,7 +173,7 @@ def _explain(f, clip, target, numbers, *, choices, score, chunk, key=None):
         )(numbers.warm_digits)
     else:
         starts = jnp.ones((numbers.areas.size, *shape), dtype)
-    masks, kept, history = _over_areas(optimise_mask, (starts, numbers.digits), chunk)
+    masks, kept, history = over_areas(optimise_mask, (starts, numbers.digits), chunk)
     result = ExtremalMasks(
         values=masks.sum(0),
         masks=masks,
@@ -244,37 +197,15 @@ def _objective(grid, iteration, *, digits, cost, geometry, choices, numbers, key
         area_key, core_key = jax.random.split(jax.random.fold_in(key, iteration))
     if choices.mode == "volume":
         count = area_count(digits, canvas.size)
-        area = area_term(canvas, count, _select(area_key))
+        area = area_term(canvas, count, selection(area_key))
     else:
         count = area_count(digits, canvas[0].size)
-        terms = jax.vmap(lambda frame: area_term(frame, count, _select(area_key)))
+        terms = jax.vmap(lambda frame: area_term(frame, count, selection(area_key)))
         area = terms(canvas).mean()
     regulariser = numbers.schedule.area_weight[iteration] * area
     if choices.core:
         core = core_term(
-            canvas, count, geometry, _select(core_key), shape=choices.core_shape
+            canvas, count, geometry, selection(core_key), shape=choices.core_shape
         )
         regulariser = regulariser + numbers.schedule.core_weight[iteration] * core
     return reward + regulariser, MaskHistory(reward, regulariser)
-
-
-def _select(key):
-    if key is None:
-        return top_weights
-    return functools.partial(shuffled_top_weights, key=key)
-
-
-def _optimiser(choices, learning_rate):
-    adam = choices.optimiser == "adam"
-    return optax.chain(
-        low_pass(choices.cutoffs),
-        scale_by_shared_adam() if adam else scale_by_damped_momentum(),
-        optax.scale_by_learning_rate(lambda count: learning_rate[count]),
-    )
-
-
-def _over_areas(function, arguments, chunk):
-    num_areas = arguments[0].shape[0]
-    if chunk is None or chunk >= num_areas:
-        return jax.vmap(function)(*arguments)
-    return jax.lax.map(lambda x: function(*x), arguments, batch_size=chunk)

@@ -48,7 +48,9 @@ def extremal_perturbation(
         per iteration, as published (needs a key); "expected", its expectation. None
         leaves it to the preset: "shuffle" for "paper", else "expected".
       score: what to keep; see `jaxattr.Score`. Other than "log_prob", the score itself
-        is maximised (or minimised where it should be lost).
+        is maximised, or minimised where it should be lost: "dual" of "prob" is p(kept)
+        - p(deleted), the hybrid game of the image paper, and "margin" in any variant is
+        its contrastive reward, the logit less that of the best other class.
       chunk: areas optimised side by side; None takes all. Changes memory and rounding.
 
     Returns:

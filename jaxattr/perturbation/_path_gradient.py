@@ -10,21 +10,21 @@ from jaxattr._expectation import mean
 
 def path_gradient(
     score: Callable[[jax.Array], jax.Array],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     levels: jax.Array,
     *,
     chunk: int | None = None,
 ) -> jax.Array:
-    r"""Averages :math:`\partial s / \partial q` over uniform grids :math:`q = \alpha`.
+    r"""Averages :math:`\partial s / \partial q` over uniform masks :math:`q = \alpha`.
 
     Args:
-      score: mask grid [T, h, w] -> [].
-      shape: (T, h, w).
+      score: mask or grid of a mask -> [].
+      shape: of it, such as (T, h, w).
       levels: [N] values of :math:`\alpha`, in (0, 1).
       chunk: gradients computed side by side.
 
     Returns:
-      [T, h, w], signed.
+      [*shape], signed.
     """
 
     def gradient(i):

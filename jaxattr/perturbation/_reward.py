@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import narrow, wide
-from jaxattr._score import Network, Score, bind
+from jaxattr._score import Network, Score, bind, reader
 
 VARIANTS = ("preserve", "delete", "dual")
 
@@ -19,7 +19,8 @@ def mask_cost(
 
     With "log_prob" it is -log p of the clip that shows the mask ("preserve"),
     -log(1 - p) of the clip without it ("delete"), or their sum ("dual"); with any other
-    score, the score negated for what should keep it and as it is for what should not.
+    score, the score negated for what should keep it and as it is for what should not;
+    with "margin" this is the contrastive reward of the image paper.
 
     Args:
       f: network.
@@ -32,27 +33,44 @@ def mask_cost(
       `cost(show, mask) -> []`; `show(mask) -> [T, H, W, C]` perturbs the clip where a
       mask [T, H, W] is 0.
     """
-    kept = bind(f, clip, target, score)
+    cost = output_cost(f, clip, target, score, variant)
+    return lambda show, mask: cost(lambda m: f(narrow(show(m), clip)), mask)
+
+
+def output_cost(
+    f: Network, clip: jax.Array, target: Any, score: Score, variant: str
+) -> Callable[[Callable[[jax.Array], Any], jax.Array], jax.Array]:
+    """The same for a mask of anything; arguments as those of `mask_cost`.
+
+    Returns:
+      `cost(run, mask) -> []`; `run(mask)` is the output of the network under a mask.
+    """
+    kept = reader(f, clip, target, score)
     lost = kept
     if score == "log_prob":
-        others = bind(f, clip, target, _log_prob_of_others)
-        lost = lambda x: -others(x)  # noqa: E731
+        others = reader(f, clip, target, _log_prob_of_others)
+        lost = lambda output: -others(output)  # noqa: E731
 
-    def cost(show, mask):
+    def cost(run, mask):
         terms = []
         if variant != "delete":
-            terms.append(-kept(narrow(show(mask), clip)))
+            terms.append(-kept(run(mask)))
         if variant != "preserve":
-            terms.append(lost(narrow(show(1 - mask), clip)))
+            terms.append(lost(run(1 - mask)))
         return sum(terms)
 
     return cost
 
 
 def kept_score(f: Network, clip: jax.Array, target: Any, score: Score):
-    """The number reported for a mask: probability where the score is of a softmax."""
+    """The number reported for a mask, of the clip that shows it."""
+    return bind(f, clip, target, reported(score))
+
+
+def reported(score: Score) -> Score:
+    """The score reported for a mask: probability where it is of a softmax."""
     is_softmax = score in ("logit", "prob", "log_prob", "margin")
-    return bind(f, clip, target, "prob" if is_softmax else score)
+    return "prob" if is_softmax else score
 
 
 def _log_prob_of_others(logits, target):

@@ -28,7 +28,20 @@ def warm_start(
     Returns:
       [T, h, w].
     """
-    evidence = smooth_grid(jnp.maximum(evidence, 0), passes)
+    return start_high(smooth_grid(jnp.maximum(evidence, 0), passes), digits, values)
+
+
+def start_high(evidence: jax.Array, digits: jax.Array, values: jax.Array) -> jax.Array:
+    """Puts the cells of the largest evidence high, the others low.
+
+    Args:
+      evidence: any shape, not negative.
+      digits: as in `warm_start`.
+      values: likewise.
+
+    Returns:
+      Like `evidence`.
+    """
     tiny = jnp.finfo(evidence.dtype).tiny
     ranks = (evidence / jnp.maximum(evidence.max(), tiny)).ravel()
     high = top_weights(ranks, area_count(digits, ranks.size))

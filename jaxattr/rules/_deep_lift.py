@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import filled, narrow, total, widen
+from jaxattr._clip import check_filling, filled, narrow, total, widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, reader
 from jaxattr.program import trace
@@ -80,8 +80,7 @@ def deep_lift(
         raise ValueError(
             f"`rule` must be one of {', '.join(map(repr, _NUM_PARTS))}, got {rule!r}."
         )
-    if any(isinstance(leaf, str) for leaf in jax.tree.leaves(baseline)):
-        raise TypeError(f"`baseline` must be numbers or arrays, got {baseline!r}.")
+    check_filling(baseline, "baseline")
     return explainer(_deep_lift, f, baseline, rule=rule, score=score)
 
 

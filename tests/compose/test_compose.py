@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 import jaxattr
-from jaxattr import contrast, input_x_gradient, saliency, smooth, smooth_grad, topk
+from jaxattr import (
+    contrast,
+    input_x_gradient,
+    integrated_gradients,
+    saliency,
+    smooth,
+    smooth_grad,
+    topk,
+)
 
 KEY = jax.random.key(5)
 SHAPE, CLASSES = (2, 3, 4, 2), 5
@@ -151,6 +159,30 @@ def test_compositions_compose():
         np.testing.assert_allclose(
             got.results.standard_error[i], one.standard_error, rtol=1e-9
         )
+
+
+def test_arrays_and_weights_are_those_of_the_moment():
+    base = np.zeros(SHAPE)
+    inner = functools.partial(integrated_gradients, baseline=base, num_steps=2)
+    for value in (0.0, 0.5):
+        base[...] = value
+        got = contrast(inner)(quadratic)(CLIP, (2, 0)).values
+        want = (WEIGHT[2] - WEIGHT[0]) * (CLIP**2 - value**2)
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+    f, clip = networks.make("nnx"), networks.clip()
+    before = contrast(saliency)(f.__call__)(clip, (2, 0)).values
+    f.head.kernel[...] = f.head.kernel[...] * -3
+    after = contrast(saliency)(f.__call__)(clip, (2, 0)).values
+    np.testing.assert_allclose(after, -3 * np.asarray(before), rtol=1e-10)
+
+
+def test_probabilities_of_a_narrow_network_are_wide():
+    half = lambda x: quadratic(x.astype(float)).astype(jnp.bfloat16)
+    got = topk(saliency, 2)(half)(CLIP)
+    assert got.probabilities.dtype == jnp.float32
+    z = np.asarray(half(CLIP), np.float64)
+    want = np.sort(np.exp(z - z.max()) / np.exp(z - z.max()).sum())[:-3:-1]
+    np.testing.assert_allclose(got.probabilities, want, rtol=1e-5)
 
 
 class Counting(networks.Dataclass):

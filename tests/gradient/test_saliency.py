@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import networks
 import numpy as np
+import pytest
 
 from jaxattr import input_x_gradient, saliency
 
@@ -30,9 +31,41 @@ def test_input_x_gradient_is_exact_for_a_linear_network():
     np.testing.assert_allclose(got, weight * np.asarray(clip), rtol=1e-14)
 
 
+def test_input_x_gradient_from_a_root_is_the_first_order_change():
+    rng = np.random.default_rng(7)
+    weight, clip, root = rng.normal(size=(3, 3, 4, 5, 2))
+    black = np.array([-1.9, 1.7])
+    f = lambda x: jnp.stack([0 * x.sum(), (weight * x**2).sum()])
+    for baseline in (root, black, -0.5):
+        explain = input_x_gradient(f, baseline=jnp.asarray(baseline))
+        want = (clip - baseline) * 2 * weight * clip  # By hand.
+        got = explain(jnp.asarray(clip), 1).values
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+    # What it misses of the change falls with the square of the distance.
+    missed = []
+    for distance in (1e-2, 1e-3):
+        near = clip - distance * root
+        change = (weight * (clip**2 - near**2)).sum()
+        explain = input_x_gradient(f, baseline=jnp.asarray(near))
+        missed.append(change - explain(jnp.asarray(clip), 1).values.sum())
+    np.testing.assert_allclose(missed[0] / missed[1], 100, rtol=1e-4)
+
+
+def test_bad_baselines_are_named():
+    f = lambda x: jnp.stack([x.sum(), x.max()])
+    with pytest.raises(TypeError, match=r"`baseline`.*'black'"):
+        input_x_gradient(f, baseline="black")
+    with pytest.raises(ValueError, match=r"`baseline`.*fit"):
+        input_x_gradient(f, baseline=jnp.ones(7))(jnp.ones((2, 3, 4, 1)), 0)
+
+
 def test_two_streams_get_a_map_each():
     clip = {"rgb": jnp.ones((2, 3, 4, 3)), "flow": jnp.ones((2, 3, 4, 2))}
     f = lambda x: jnp.stack([(x["rgb"] ** 2).sum(), (x["flow"] ** 3).sum()])
     got = jax.vmap(saliency(f), (0, None))(jax.tree.map(lambda a: a[None], clip), 1)
     np.testing.assert_array_equal(got.values["rgb"], 0)
     np.testing.assert_allclose(got.values["flow"], 3)
+    explain = input_x_gradient(f, baseline={"rgb": 2.0, "flow": jnp.array([0.0, 3.0])})
+    got = explain(clip, 1)
+    np.testing.assert_array_equal(got.values["rgb"], 0)
+    np.testing.assert_allclose(got.values["flow"], [[[[3, -6]] * 4] * 3] * 2)

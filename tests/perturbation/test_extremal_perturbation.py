@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from jaxattr.perturbation import ExtremalConfig, extremal_perturbation, step
-from jaxattr.perturbation._extremal import _Choices, _numbers, _objective
+from jaxattr.perturbation._extremal import _Choices, _objective
 from jaxattr.perturbation._geometry import mask_geometry
 from jaxattr.perturbation._pyramid import blur_pyramid, show
 from jaxattr.perturbation._reward import mask_cost
+from jaxattr.perturbation._several_areas import tabulate
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 SHAPE = (5, 16, 22, 2)
@@ -104,7 +105,7 @@ def test_gradient_of_the_objective_matches_differences(variant, mode):
         warm_passes=(0, 0),
         sizes=(),
     )
-    numbers = jax.tree.map(jnp.asarray, _numbers(np.array([0.2]), short(clock=20)))
+    numbers = jax.tree.map(jnp.asarray, tabulate(np.array([0.2]), short(clock=20)))
     cost = mask_cost(network, jnp.asarray(CLIP), 1, "log_prob", variant)
     objective = functools.partial(
         _objective,
@@ -141,6 +142,27 @@ def test_costs_are_those_of_the_paper(variant):
     keep, lose = -np.log(prob(mask)), -np.log(1 - prob(1 - mask))
     expected = {"preserve": keep, "delete": lose, "dual": keep + lose}[variant]
     np.testing.assert_allclose(cost(fade, jnp.asarray(mask)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["preserve", "delete", "dual"])
+@pytest.mark.parametrize("score", ["logit", "prob", "margin"])
+def test_rewards_of_other_scores_are_those_of_the_image_paper(variant, score):
+    """`dual` is its hybrid game; `margin` makes each of them contrastive."""
+    mask = np.random.default_rng(3).uniform(size=SHAPE[:3])
+    cost = mask_cost(network, jnp.asarray(CLIP), 1, score, variant)
+
+    def fade(mask):
+        return mask[..., None] * CLIP
+
+    def reward(mask):
+        z = np.asarray(network(fade(mask)), np.float64)
+        against = {"logit": 0, "margin": max(z[0], *z[2:])}
+        share = np.exp(z[1]) / np.exp(z).sum()
+        return share if score == "prob" else z[1] - against[score]
+
+    keep, lose = reward(mask), reward(1 - mask)
+    expected = {"preserve": keep, "delete": -lose, "dual": keep - lose}[variant]
+    np.testing.assert_allclose(cost(fade, jnp.asarray(mask)), -expected, rtol=1e-12)
 
 
 def test_losing_a_sure_target_has_a_gradient():
@@ -262,7 +284,7 @@ def test_bad_traced_target_gives_nan():
         ({"areas": ("small",)}, "areas"),
         ({"preset": "slow"}, "preset"),
         ({"variant": "keep"}, "variant"),
-        ({"perturbation": "noise"}, "perturbation"),
+        ({"perturbation": "fog"}, "perturbation"),
         ({"num_iterations": 0}, "num_iterations"),
         ({"num_iterations": 2.5}, "num_iterations"),
         ({"ties": "random"}, "ties"),

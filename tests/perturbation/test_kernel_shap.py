@@ -62,6 +62,16 @@ def test_an_additive_game_is_solved_by_any_sample(num_samples):
     np.testing.assert_allclose(got.r2, 1, atol=1e-11)
 
 
+def test_a_set_and_its_complement_solve_pairwise_interactions():
+    """Differences within pairs are additive: half of each interaction to each."""
+    pairs = np.random.default_rng(1).normal(size=(9, 9))
+    want = (pairs.sum(0) + pairs.sum(1)) / 2
+    game = lambda z: 1 + z @ jnp.asarray(pairs) @ z
+    got = explain(game, games.labels(9), num_samples=20)
+    np.testing.assert_allclose(got.shapley, want, atol=1e-10)
+    assert got.r2 < 0.99  # It is not an additive game.
+
+
 @pytest.mark.parametrize("num_samples", [10, 2048])
 def test_labels_that_do_not_occur_are_no_players(num_samples):
     segments = games.labels(5)

@@ -158,6 +158,16 @@ def test_a_constant_score_gives_zero_and_stops_at_once():
     assert got.num_masks <= 110
 
 
+def test_a_nan_does_not_end_where_the_mask_stood_still():
+    settings = {"num_masks": 3, "grid": (1, 2, 2), "keep": 1e-9}  # All are hidden.
+    settings["score"] = lambda y, t: y[t]
+    still = rise(lambda x: jnp.ones(3), **settings)(CLIP, 0, key=KEY)
+    np.testing.assert_array_equal(still.values, 0)
+    np.testing.assert_array_equal(still.standard_error, np.inf)
+    bad = rise(lambda x: jnp.full(3, jnp.nan), **settings)(CLIP, 0, key=KEY)
+    assert np.isnan(bad.values).all()
+
+
 def test_a_large_constant_costs_no_digits_in_float32():
     clip = CLIP.astype(jnp.float32)
     settings = {"num_masks": 300, "grid": (2, 2, 2), "score": lambda y, t: y[t]}
