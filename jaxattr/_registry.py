@@ -199,13 +199,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: 4 * s.get("num_steps", 20) * s.get("num_iterations", 15),
                 random=True,
             ),
+            # A forward pass takes a third of a gradient.
+            _masks("masking_model", lambda s: 1 / 3, needs=("params",)),
             _masks(
                 "perceptual_ball",
                 lambda s: 2 * s.get("num_iterations", 100),
                 heatmap=voxels,
             ),
             _extremal("frequency_extremal_perturbation"),
-            # A forward pass takes a third of a gradient.
             _black_box("rise", lambda s: s.get("num_masks", 4000) / 3, random=True),
             _black_box("occlusion", lambda s: 395),  # Of 16 frames of 112 x 112.
             _black_box(

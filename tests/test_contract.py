@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxattr._registry import METHODS
+from jaxattr.perturbation import init_masking_model
 
 
 def takes(name, setting):
@@ -42,6 +43,16 @@ SETTINGS = {
         **{"sparsity": 0.0, "smoothness": 0.1},
     },
     "zoom_cam": {"layers": ("cells",)},
+    # Its weights are random; the networks have the same layers.
+    "masking_model": {
+        "params": init_masking_model(
+            networks.make("dataclass"),
+            networks.clip()[None],
+            key=jax.random.key(0),
+            taps=("cells",),
+            channels=4,
+        )
+    },
     **{
         name: {"layer": "cells"}
         for name, method in METHODS.items()
