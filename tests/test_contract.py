@@ -1,5 +1,6 @@
 """One contract over all methods: every row of the table, whatever its family."""
 
+import functools
 import inspect
 
 import jax
@@ -43,16 +44,6 @@ SETTINGS = {
         **{"sparsity": 0.0, "smoothness": 0.1},
     },
     "zoom_cam": {"layers": ("cells",)},
-    # Its weights are random; the networks have the same layers.
-    "masking_model": {
-        "params": init_masking_model(
-            networks.make("dataclass"),
-            networks.clip()[None],
-            key=jax.random.key(0),
-            taps=("cells",),
-            channels=4,
-        )
-    },
     **{
         name: {"layer": "cells"}
         for name, method in METHODS.items()
@@ -111,9 +102,20 @@ every_method = pytest.mark.parametrize(
 )
 
 
+@functools.cache
+def masking_params(kind):
+    """Parameters of a masking model as they are drawn."""
+    f, clips = networks.make(kind), networks.clip()[None]
+    return init_masking_model(f, clips, key=KEY, taps=("cells",), channels=4)
+
+
 def explain_of(name, f, **more):
     """The method on a network, with what it takes beside a clip and a target."""
-    explain = METHODS[name].transform(f, **{**SETTINGS.get(name, {}), **more})
+    settings = {**SETTINGS.get(name, {}), **more}
+    if "params" in METHODS[name].needs:  # They are for the width of the layer.
+        wide = isinstance(f, (networks.NNX, jax.tree_util.Partial))
+        settings["params"] = masking_params("nnx" if wide else "dataclass")
+    explain = METHODS[name].transform(f, **settings)
     return jax.tree_util.Partial(explain.func, *explain.args, **INPUTS[name])
 
 

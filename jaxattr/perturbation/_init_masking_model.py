@@ -73,8 +73,8 @@ def _recommended(f):
     names = [name for name, _ in getattr(spec, "taps", None) or ()]
     if not names and getattr(spec, "tap", None) is None:
         raise ValueError(
-            "`taps` must name the layers to read, as `jaxattr.list_taps(f, clip)` shows "
-            "them: `f` recommends none."
+            "`taps` must name the layers to read, as `jaxattr.list_taps(f, clip)` "
+            "shows them: `f` recommends none."
         )
     return names or [spec.tap]
 
