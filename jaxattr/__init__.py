@@ -49,6 +49,7 @@ from jaxattr.perturbation import (
     igos_pp,
     kernel_shap,
     lime,
+    masking_model,
     meaningful_perturbation,
     occlusion,
     perceptual_ball,
@@ -56,6 +57,7 @@ from jaxattr.perturbation import (
     step,
     swag,
     temporal_mask,
+    train_masking_model,
     xrai,
 )
 from jaxattr.program import fold_convs
@@ -110,6 +112,7 @@ __all__ = [
     "list_taps",
     "lrp",
     "mask_path_gradient",
+    "masking_model",
     "meaningful_perturbation",
     "metrics",
     "occlusion",
@@ -126,6 +129,7 @@ __all__ = [
     "temporal_mask",
     "to_heatmap",
     "topk",
+    "train_masking_model",
     "transformer_attribution",
     "viz",
     "xgrad_cam",

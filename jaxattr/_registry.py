@@ -199,6 +199,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: 4 * s.get("num_steps", 20) * s.get("num_iterations", 15),
                 random=True,
             ),
+            # A forward pass takes a third of a gradient.
+            _masks("masking_model", lambda s: 1 / 3, needs=("params",)),
             _masks(
                 "perceptual_ball",
                 lambda s: 2 * s.get("num_iterations", 100),

@@ -72,8 +72,22 @@ def look(
 
 def activation(f: Traced, clip: Any, layer: str) -> jax.Array:
     """The value of a layer, [T', H', W', C']; errors as those of `look`."""
-    struct_of(f, layer)
-    return _volume(widen(f.tapped(clip)[1][layer]))
+    return activations(f, clip, [layer])[layer]
+
+
+def activations(f: Traced, clip: Any, layers: Iterable[str]) -> dict[str, jax.Array]:
+    """The values of several layers in one pass; errors as those of `look`."""
+    layers = list(layers)
+    for layer in layers:
+        struct_of(f, layer)
+    found = f.tapped(clip)[1]
+    return {layer: _volume(widen(found[layer])) for layer in layers}
+
+
+def shape_of(f: Traced, layer: str) -> tuple[int, ...]:
+    """(T', H', W', C') of a layer; errors as those of `look`."""
+    shape = struct_of(f, layer).shape
+    return tuple(shape[i] for i in _kept(shape))
 
 
 def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:

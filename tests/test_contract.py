@@ -1,5 +1,6 @@
 """One contract over all methods: every row of the table, whatever its family."""
 
+import functools
 import inspect
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxattr._registry import METHODS
+from jaxattr.perturbation import init_masking_model
 
 
 def takes(name, setting):
@@ -108,9 +110,20 @@ every_method = pytest.mark.parametrize(
 )
 
 
+@functools.cache
+def masking_params(kind):
+    """Parameters of a masking model as they are drawn."""
+    f, clips = networks.make(kind), networks.clip()[None]
+    return init_masking_model(f, clips, key=KEY, taps=("cells",), channels=4)
+
+
 def explain_of(name, f, **more):
     """The method on a network, with what it takes beside a clip and a target."""
-    explain = METHODS[name].transform(f, **{**SETTINGS.get(name, {}), **more})
+    settings = {**SETTINGS.get(name, {}), **more}
+    if "params" in METHODS[name].needs:  # They are for the width of the layer.
+        wide = isinstance(f, (networks.NNX, jax.tree_util.Partial))
+        settings["params"] = masking_params("nnx" if wide else "dataclass")
+    explain = METHODS[name].transform(f, **settings)
     return jax.tree_util.Partial(explain.func, *explain.args, **INPUTS[name])
 
 

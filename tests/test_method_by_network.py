@@ -11,6 +11,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxattr._registry import METHODS
+from jaxattr.perturbation import init_masking_model
 
 SHAPE, CLASSES, WIDTH = (4, 6, 10, 3), 5, 4
 TOKENS = (2, 3, 5)
@@ -121,6 +122,12 @@ OWN = {
     "meaningful_perturbation": {"perturbation": "fade"},
     "igos": {"perturbation": "fade", "sparsity": 0.0},
     "igos_pp": {"perturbation": "fade", "sparsity": 0.0},
+    # Not trained; the networks have the same layers.
+    "masking_model": {
+        "params": init_masking_model(
+            residual, CLIP[None], key=jax.random.key(0), taps=("cells",), channels=4
+        )
+    },
 }
 
 

@@ -19,10 +19,13 @@ from jaxattr.perturbation._greedy_regions import GreedyRegions, greedy_regions
 from jaxattr.perturbation._grid_mask import GridMask
 from jaxattr.perturbation._igos import igos
 from jaxattr.perturbation._igos_pp import igos_pp
+from jaxattr.perturbation._init_masking_model import init_masking_model
 from jaxattr.perturbation._kernel_shap import ShapleyValues, kernel_shap
 from jaxattr.perturbation._lime import LinearModel, lime
 from jaxattr.perturbation._mask_generator import generate_mask
 from jaxattr.perturbation._mask_loop import MaskHistory
+from jaxattr.perturbation._masking_config import MaskingConfig
+from jaxattr.perturbation._masking_model import PredictedMask, masking_model
 from jaxattr.perturbation._meaningful_perturbation import meaningful_perturbation
 from jaxattr.perturbation._meaningful_presets import MeaningfulConfig
 from jaxattr.perturbation._occlusion import Occlusion, occlusion
@@ -33,6 +36,11 @@ from jaxattr.perturbation._rise import RandomMasks, rise
 from jaxattr.perturbation._step import step
 from jaxattr.perturbation._swag import SegmentGradient, swag
 from jaxattr.perturbation._temporal_mask import TemporalMask, temporal_mask
+from jaxattr.perturbation._train_masking_model import (
+    MaskingHistory,
+    TrainedMaskingModel,
+    train_masking_model,
+)
 from jaxattr.perturbation._xrai import RegionAttribution, xrai
 
 __all__ = [
@@ -45,15 +53,19 @@ __all__ = [
     "LinearModel",
     "MaskGeometry",
     "MaskHistory",
+    "MaskingConfig",
+    "MaskingHistory",
     "MaximisedActivation",
     "MeaningfulConfig",
     "Occlusion",
     "PerceptualBall",
+    "PredictedMask",
     "RandomMasks",
     "RegionAttribution",
     "SegmentGradient",
     "ShapleyValues",
     "TemporalMask",
+    "TrainedMaskingModel",
     "activation_maximisation",
     "channel_extremal_perturbation",
     "extremal_perturbation",
@@ -63,9 +75,11 @@ __all__ = [
     "greedy_regions",
     "igos",
     "igos_pp",
+    "init_masking_model",
     "kernel_shap",
     "lime",
     "mask_geometry",
+    "masking_model",
     "meaningful_perturbation",
     "occlusion",
     "perceptual_ball",
@@ -74,5 +88,6 @@ __all__ = [
     "step",
     "swag",
     "temporal_mask",
+    "train_masking_model",
     "xrai",
 ]
