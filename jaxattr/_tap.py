@@ -87,7 +87,7 @@ def activations(f: Traced, clip: Any, layers: Iterable[str]) -> dict[str, jax.Ar
 def shape_of(f: Traced, layer: str) -> tuple[int, ...]:
     """(T', H', W', C') of a layer; errors as those of `look`."""
     shape = struct_of(f, layer).shape
-    return tuple(shape[i] for i in _kept(shape))
+    return tuple(shape[i] for i in volume_axes(shape))
 
 
 def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
