@@ -327,7 +327,7 @@ def test_finds_the_blob_and_nothing_for_an_absent_class():
     assert np.mean(inside) > 0.6
     assert values[~truth].mean() < 0.1
     assert np.mean(scores) > 0.6  # Chance is 0.03.
-    assert other.values.mean() < 0.01  # That of the class: 0.065.
+    assert other.values.mean() < 0.02  # That of the class: 0.065.
     assert found.exists.mean() > 0.8
     assert other.exists.mean() < 0.2
 
