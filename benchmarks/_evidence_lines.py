@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
+import _evidence_masking
 import numpy as np
 from _evidence_cells import check_known
 
@@ -27,7 +28,8 @@ class Line(NamedTuple):
       name: of the method or control.
       transform: as a method's, `transform(f, **settings) -> explain`.
       settings: that it is made with, but for `needs`.
-      needs: settings that depend on the family, such as "baselines".
+      needs: settings that depend on the family, "baselines", or on the network,
+        "params".
       heatmap: shape of its values -> settings of `to_heatmap`.
       gradients: evaluations per clip.
       random: whether its answer depends on the key.
@@ -55,8 +57,8 @@ class Line(NamedTuple):
             for name, make in self.inputs.items()
         }
 
-    def method(self, family: str) -> Callable[..., Callable[..., Any]]:
-        """`f -> explain`, with everything that it needs.
+    def method(self, family: str, f: Any) -> Callable[..., Callable[..., Any]]:
+        """`f -> explain`, with everything that it needs to explain this network.
 
         One and the same for families between which it does not tell, so that what is
         compiled for a network serves them all.
@@ -68,10 +70,13 @@ class Line(NamedTuple):
             return _bound(self.transform, tuple(self.settings.items()))
         given = dict(self.settings)
         for name in self.needs:
-            if name != "baselines":
+            if name == "params":
+                given[name] = _evidence_masking.taught(f)
+            elif name == "baselines":
+                key = evidence.split_key("train")
+                given[name] = evidence.batch(key, BASELINES, family).clip
+            else:
                 raise ValueError(f"`{name}` is needed, and not known here")
-            key = evidence.split_key("train")
-            given[name] = evidence.batch(key, BASELINES, family).clip
         return functools.partial(self.transform, **given)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import _evidence_lines
+import _evidence_masking
 import _evidence_scores
 from _evidence_cells import Cell
 from _evidence_lines import Line
@@ -20,7 +21,8 @@ from jaxattr.data import evidence
 def row_settings(line: Line, cell: Cell, split: str, repeats: int) -> dict[str, Any]:
     """Everything that determines the scores of a line on a cell, but for the code."""
     shape = (evidence.NUM_FRAMES, evidence.HEIGHT, evidence.WIDTH)
-    return {
+    taught = {"taught": _evidence_masking.settings()}
+    return (taught if "params" in line.needs else {}) | {
         "split": split,
         "family": cell.family,
         "network": cell.network.label,

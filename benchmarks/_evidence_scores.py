@@ -46,7 +46,8 @@ def score_line(line: Line, cell: Cell, repeats: int, chunk: int) -> dict[str, An
       TypeError: likewise.
       NotImplementedError: likewise.
     """
-    method, few = line.method(cell.family), min(FEW, len(cell.indices))
+    method = line.method(cell.family, cell.network.f)
+    few = min(FEW, len(cell.indices))
     explain = method(cell.network.f)
     scores, oracles, not_finite = [], [], 0
     first = None
@@ -170,7 +171,7 @@ def _told(line, cell):
             indices=np.array([index]),
             clips=jax.tree.map(lambda a: a[i : i + 1], cell.clips),  # noqa: B023
         )
-        explain = told.method(cell.family)(cell.network.f)
+        explain = told.method(cell.family, cell.network.f)(cell.network.f)
         parts.append(_heat_maps(told, explain, one, one.clips.clip, 0, 1))
     return Heats(*(np.concatenate(arrays) for arrays in zip(*parts)))
 

@@ -167,7 +167,7 @@ def _seconds(cell, rows, args):
     runs = {}
     for line in args.methods:
         if line.gradients and "refused" not in rows[line.name]:
-            explain = line.method(cell.family)(cell.network.f)
+            explain = line.method(cell.family, cell.network.f)(cell.network.f)
             key = jax.random.key(0)
             inputs = {k: v[0] for k, v in line.make_inputs(clip[None]).items()}
             runs[line.name] = functools.partial(

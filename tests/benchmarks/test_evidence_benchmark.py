@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+import _evidence_masking
 import _evidence_scores
 import evidence
 from _evidence_cells import (
@@ -23,6 +24,7 @@ from _evidence_cells import (
 )
 from _evidence_lines import choose_lines
 
+import jaxattr
 from jaxattr import _registry
 from jaxattr.data import evidence as clips
 
@@ -284,3 +286,25 @@ def test_scores_of_a_perfect_map_and_of_one_that_is_not_finite():
     oracle = _evidence_scores._thresholded(heats, cell)
     np.testing.assert_allclose(oracle["iou"], [1, 0])
     assert _evidence_scores._noisy(jnp.zeros((1, 2, 3, 4, 3))).max() <= 0.0157
+
+
+@pytest.mark.slow
+def test_the_masking_model_is_taught_once_for_a_network(tmp_path, monkeypatch):
+    runs, train = [], jaxattr.train_masking_model
+
+    def counted(f, *args, **settings):
+        runs.append(f)
+        return train(f, *args, **settings)
+
+    monkeypatch.setattr(jaxattr, "train_masking_model", counted)
+    recipe = {"num_steps": 1, "selector_steps": 1, "channels": 2}
+    monkeypatch.setattr(_evidence_masking, "RECIPE", recipe)
+    monkeypatch.setattr(_evidence_masking, "CLIPS", 16)
+    out = tmp_path / "evidence.json"
+    some = ["--methods", "masking_model", "--clips", "2", "--rounds", "1"]
+    evidence.main(["--quick", "--out", str(out), *some])
+    record = json.loads(out.read_text())
+    row = record["cells"][0]["rows"]["masking_model"]
+    assert len(row["scores"]["auprc"]) == 2
+    assert row["sanity"] == [1.0, 1.0]  # It looks at no logits.
+    assert len(runs) == 1
