@@ -104,6 +104,24 @@ def test_several_passes_before_the_first_gradient():
     np.testing.assert_allclose(got[1], gb * la[0], rtol=1e-10, atol=1e-12)
 
 
+def test_what_another_clip_left_behind_is_not_used():
+    module, network = make()
+    a, b = clips(2)
+    seed = jnp.eye(CLASSES)[2]
+    value, pull = jax.vjp(network, jnp.asarray(a))
+    _, other = jax.vjp(network, jnp.asarray(b))  # The pass that is kept now.
+    logits, gradients = theirs(module, np.stack([a, b]), lambda z: z[:, 2])
+    np.testing.assert_allclose(value, logits[0], rtol=1e-10)
+    np.testing.assert_allclose(network(jnp.asarray(a)), logits[0], rtol=1e-10)
+    # Torch frees a graph with its first gradient: it must not be kept for a second.
+    for back, want in (
+        (other, gradients[1]),
+        (other, gradients[1]),
+        (pull, gradients[0]),
+    ):
+        np.testing.assert_allclose(back(seed)[0], want, rtol=1e-10, atol=1e-12)
+
+
 def test_a_gradient_is_one_forward_pass():
     _, network = make()
     clip = jnp.asarray(clips(1)[0])
