@@ -8,7 +8,7 @@ from jax.extend.core import Jaxpr
 
 from jaxattr.program._facts import bodies
 from jaxattr.program._interpreter import Rule
-from jaxattr.program._taps import MODULE
+from jaxattr.program._taps import MODULE, sites
 from jaxattr.program._trace import Traced, trace
 
 NAME = "attention_map"
@@ -73,7 +73,16 @@ def unnamed(name: str | None = None) -> Rule:
 
 
 def maps(network: Traced) -> list[Map]:
-    """The attention maps of what `with_attention` gives, in order of evaluation."""
+    """The attention maps of what `with_attention` gives, in order of evaluation.
+
+    Raises:
+      ValueError: one is inside a `cond` or `while`: how often it acts is not known.
+    """
+    if any(s.hidden and s.name == MODULE + NAME for s in sites(network.jaxpr)):
+        raise ValueError(
+            "`f` has attention inside a `cond` or a `while`, which cannot be seen: call "
+            "the branch that is meant, or a `scan`."
+        )
     found = list(_walk(network.jaxpr, [0]))
     several = len({number for number, _ in found}) > 1
     return [Map(f"{NAME}#{n}" if several else NAME, index) for n, index in found]

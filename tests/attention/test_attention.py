@@ -321,6 +321,19 @@ def test_layers_keep_their_names_when_edges_are_cut():
     np.testing.assert_allclose(got, jaxattr.grad_cam(f, "cells")(CLIP, 0).values)
 
 
+def test_attention_that_cannot_be_followed_is_refused():
+    first = jax.tree.map(lambda leaf: leaf[0], STACK)
+
+    def f(clip):
+        x = layer(embed(clip), first)[0]
+        x = lax.cond(True, lambda x: layer(x, first)[0], lambda x: x, x)
+        return x.mean(0) @ HEAD
+
+    for method in METHODS:
+        with pytest.raises(ValueError, match="attention inside a `cond` or a `while`"):
+            method(f, tokens=TOKENS)(CLIP, 0)
+
+
 def test_time_and_place_must_not_be_the_same_size():
     def f(clip):
         x = clip.reshape(4, 2, 2, 2, 2, 3).mean((2, 4)).reshape(4, 4, 3)
