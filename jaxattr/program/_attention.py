@@ -80,8 +80,8 @@ def maps(network: Traced) -> list[Map]:
     """
     if any(s.hidden and s.name == MODULE + NAME for s in sites(network.jaxpr)):
         raise ValueError(
-            "`f` has attention inside a `cond` or a `while`, which cannot be seen: call "
-            "the branch that is meant, or a `scan`."
+            "`f` has attention inside a `cond` or a `while`, which cannot be seen: "
+            "call the branch that is meant, or a `scan`."
         )
     found = list(_walk(network.jaxpr, [0]))
     several = len({number for number, _ in found}) > 1
