@@ -305,8 +305,8 @@ def trained_on_scenes():
     return train_masking_model(
         colours,
         (scenes(16, seed)[:2] for seed in range(10_000)),
-        num_steps=200,
-        selector_steps=60,
+        num_steps=400,
+        selector_steps=100,
         key=KEY,
         taps=TAPS,
         channels=8,
@@ -326,19 +326,20 @@ def test_finds_the_blob_and_nothing_for_an_absent_class():
     ]
     assert np.mean(inside) > 0.6
     assert values[~truth].mean() < 0.1
-    assert np.mean(scores) > 0.6  # Chance is 0.03.
-    assert other.values.mean() < 0.02  # That of the class: 0.065.
+    assert np.mean(scores) > 0.6  # Measured: 0.89; chance is 0.03.
+    # Measured: 0.0025 against 0.06; 0.01 after half as many steps.
+    assert other.values.mean() < 0.3 * values.mean()
     assert found.exists.mean() > 0.8
     assert other.exists.mean() < 0.2
 
 
 def test_history_shows_what_was_learnt():
     history = trained_on_scenes().history
-    assert history.existence.shape == (60,)
+    assert history.existence.shape == (100,)
     np.testing.assert_allclose(history.existence[0], np.log(2), rtol=1e-6)
     assert history.existence[-10:].mean() < 0.3
     for column in history[1:]:
-        assert column.shape == (200,)
+        assert column.shape == (400,)
     for column in (history.present, history.absent, history.preserver):
         assert np.nanmean(column[-20:]) < 0.6 * np.nanmean(column[:20])
     assert history.area[0] == 0  # Its weight rises over the first half.
