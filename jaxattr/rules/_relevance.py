@@ -201,7 +201,7 @@ class Relevance:
     def _divided(self, eqn, values, facts):
         """A soft-max; or by what is a gate, as in a layer norm."""
         (fact,) = outcome(eqn, facts)
-        if fact.made is not None:
+        if fact.made is not None and fact.made.kind == "softmax":
             return _softmax(fact.made.axes, self._exponents[fact.made.origin])
         if id(values[1]) in self._gates:
             return _multiplied(1.0, values[0], 1 / values[1])

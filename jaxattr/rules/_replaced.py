@@ -78,4 +78,5 @@ def _kind(eqn, facts):
     if active and name in GATES:
         return "gates"
     made = outcome(eqn, facts)[0].made if name == "div" else None
-    return "softmaxes" if made is not None and active else None
+    softmax = made is not None and made.kind == "softmax"
+    return "softmaxes" if softmax and active else None
