@@ -69,6 +69,7 @@ def test_divided_attention_counts_as_two_layers():
 
 
 @pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.slow
 def test_relevance_goes_through(name, tmp_path):
     net, clip = port(name, tmp_path), jnp.asarray(CLIP)
     got = jaxattr.lrp(net)(clip, TARGET)

@@ -166,6 +166,7 @@ def test_the_interval_of_alpha_holds_alpha_and_is_not_lifted_by_clips_met_twice(
     assert alpha["low"] < alpha["chance"]  # Noise does not agree.
 
 
+@pytest.mark.slow
 def test_the_whole_audit_in_small(tmp_path, capsys):
     out = tmp_path / "new" / "audit.json"
     names = ["auprc", "localisation_iou", "temporal_pointing", "insertion"]

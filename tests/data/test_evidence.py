@@ -200,6 +200,7 @@ def test_distractor_mask_is_where_the_distractors_are():
         np.testing.assert_array_equal(shown.mask, clean.mask)
 
 
+@pytest.mark.slow
 def test_batch_and_vmap_and_loop_give_the_same_samples():
     keys = jax.vmap(jax.random.fold_in, (None, 0))(DEV, jnp.arange(6))
     alone = [evidence.render(key) for key in keys]

@@ -55,6 +55,7 @@ def test_and_needs_either_part_and_nothing_else(found_and):
     np.testing.assert_array_equal(certificates.windows, np.zeros((12, 16)))
 
 
+@pytest.mark.slow
 def test_samples_are_those_of_the_data_set(found_and):
     judge, found = found_and
     keys = jax.vmap(jax.random.fold_in, (None, 0))(DEV, jnp.arange(5, 8))
@@ -88,6 +89,7 @@ def test_or_loses_nothing_with_one_of_two():
     np.testing.assert_array_equal(found.certificates.windows[:, 0], 1)
 
 
+@pytest.mark.slow
 def test_who_does_not_look_or_looks_elsewhere_is_not_certified():
     read = _reader("or", jnp.maximum, 0.5)
     own = evidence.labels("or")

@@ -126,6 +126,7 @@ def test_a_motion_clip_is_what_it_always_was(seed):
 
 
 @pytest.mark.parametrize(("name", "part"), OBJECTS)
+@pytest.mark.slow
 def test_a_part_changes_the_picture_where_its_mask_is_and_nowhere_else(name, part):
     seen = 0
     rest = [other for other in evidence.FAMILIES[name].parts if other != part]
@@ -196,6 +197,7 @@ def test_a_window_without_the_evidence_leaves_all_other_frames(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_classes_are_balanced_and_evidence_within_its_range(name, many):
     targets, share, _ = many[name]
     own = evidence.labels(name)

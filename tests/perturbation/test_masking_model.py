@@ -345,6 +345,7 @@ def test_history_shows_what_was_learnt():
     assert history.area[0] == 0  # Its weight rises over the first half.
 
 
+@pytest.mark.slow
 def test_trains_on_lazily_and_again_where_it_was():
     taken = []
 
