@@ -1,4 +1,4 @@
-"""FGVis: a mask for every voxel and channel, safe from adversarial evidence."""
+"""FGVis: a mask for every voxel and channel, filtered against adversarial evidence."""
 
 import functools
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def fgvis(
 
     So fine a mask could write adversarial evidence: patterns of few voxels that excite
     units which the clip does not. The gradient filter (`jaxattr.rules.gradient_filter`)
-    forbids it without a parameter.
+    works against it without a parameter; it bounds each unit, not what they add up to.
 
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
@@ -219,7 +219,7 @@ def _explain(
             undefended=None,
         )
 
-    found = result(bounded(f, clip) if defend else f)
+    found = result(bounded(bounds, named) if defend else f)
     if defend == "both":
         found = found._replace(undefended=result(f))
     poison = poison_of(f, clip, target, score)

@@ -50,21 +50,20 @@ def gradient_filter(f: Network, clip: Any) -> Callable[[Any], Any]:
 
 
 def _filtered(f, clip, e):
-    return bounded(trace(f, clip), clip)(e)
+    return bounded(*activations(trace(f, clip), clip))(e)
 
 
-def bounded(network: Traced, clip: Any) -> Callable[[Any], Any]:
-    """The filtered network of a traced one, its bounds computed here and now.
-
-    Raises:
-      ValueError: it has no non-linearity that can be seen.
-    """
-    bounds, named = activations(network, clip)
+def bounded(bounds: dict[str, jax.Array], named: Traced) -> Callable[[Any], Any]:
+    """The filtered network, of what `activations` gives for the clip."""
     return lambda e: named.tapped(e, bounds, unnamed(_NAME), put=_within)[0]
 
 
 def activations(network: Traced, clip: Any) -> tuple[dict[str, jax.Array], Traced]:
-    """What every non-linearity gives for a clip, and the network with their names."""
+    """What every non-linearity gives for a clip, and the network with their names.
+
+    Raises:
+      ValueError: the network has no non-linearity that can be seen.
+    """
     units = non_linearities(network)
     if not units:
         raise ValueError(

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
+import jaxattr
 from jaxattr.program import trace
 from jaxattr.rules import gradient_filter
 from jaxattr.rules._non_linearities import non_linearities
@@ -120,6 +122,19 @@ def test_units_are_bounded_one_by_one_in_a_scan():
 def test_each_non_linearity_counts_once(activation, count):
     traced = trace(lambda clip: activation(clip @ W1), CLIP)
     assert len(non_linearities(traced)) == count
+
+
+def test_layers_keep_their_names_behind_the_filter():
+    def f(clip):
+        cells = checkpoint_name(jax.nn.relu(clip @ W1), "cells")
+        return jnp.tanh(cells @ W2).mean((0, 1, 2))
+
+    # At the clip itself nothing is filtered.
+    filtered = gradient_filter(f, CLIP)
+    got = jaxattr.grad_cam(filtered, "cells", relu=False)(CLIP, 1).values
+    want = jaxattr.grad_cam(f, "cells", relu=False)(CLIP, 1).values
+    assert np.abs(want).max() > 0
+    np.testing.assert_allclose(got, want, rtol=1e-9)
 
 
 def test_bad_input_is_named():
