@@ -118,13 +118,20 @@ def test_is_the_mean_over_the_clips_that_the_network_saw(perturbation):
 
 def test_cuboids_reach_every_place_alike():
     clip = networks.clip(shape=(2, 3, 4, 1))
-    places = np.arange(24.0).reshape(2, 3, 4, 1)
+    places, seen = np.arange(24.0).reshape(2, 3, 4, 1), []
+
+    def f(x):
+        jax.debug.callback(lambda c: seen.append(np.asarray(c)), x)
+        return jnp.zeros(2)
+
     got = infidelity(  # The mean of I phi over all 24 single voxels, squared.
-        fixed(1 / np.asarray(clip) * places),
-        lambda x: jnp.zeros(2),
-        window=(1, 1, 1),
-        num_samples=5000,
+        fixed(1 / np.asarray(clip) * places), f, window=(1, 1, 1), num_samples=5000
     )(clip, 0, key=KEY)
+    jax.block_until_ready(got)
+    jax.effects_barrier()
+    counts = (np.array(seen) == 0).sum(0)  # 208 each, with a standard deviation of 14.
+    assert counts.sum() == 5000
+    assert np.abs(counts - 5000 / 24).max() < 5 * 14
     assert got.trivial == 0
     error = float(got.standard_error)
     assert float(got.infidelity) == pytest.approx((places**2).mean(), abs=4 * error)

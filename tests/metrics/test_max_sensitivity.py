@@ -34,13 +34,17 @@ def test_the_worked_case():
 
 
 def test_is_the_largest_of_the_clips_that_the_method_saw():
-    seen = []
+    seen, keys = [], set()
+
+    def note(clip, bits):
+        seen.append(np.asarray(clip))
+        keys.add(np.asarray(bits).tobytes())
 
     def method(f):
         explain = jaxattr.saliency(f)
 
         def wrapped(clip, target, *, key=None):
-            jax.debug.callback(lambda c: seen.append(np.asarray(c)), clip)
+            jax.debug.callback(note, clip, jax.random.key_data(key))
             return explain(clip, target, key=key)
 
         return wrapped
@@ -51,6 +55,7 @@ def test_is_the_largest_of_the_clips_that_the_method_saw():
     jax.effects_barrier()
     noisy = [c for c in seen if not np.array_equal(c, clip)]
     assert len(noisy) == 5
+    assert len(keys) == 1  # The method's, the same for all clips.
     deltas = np.array(noisy) - np.asarray(clip)
     assert 0.299 < np.abs(deltas).max() <= 0.3
     assert abs(deltas.mean()) < 0.01

@@ -65,6 +65,12 @@ def test_clips_without_an_order_do_not_count():
     assert got.alpha == pytest.approx(1)
     assert got.weights.tolist() == [1, 1, 0]
     assert got.random_worst == 1
+    best = reliability(np.stack([row, -row, np.full(4, 0.5)]))
+    assert best.random_worst == 1 / 2  # Of the two clips on which methods differ.
+    # A pair of one clip is none, whatever rounding leaves of its weight.
+    alone = reliability(np.array([[1.0, 0, 2, 3], [9, 3, 2, 1], [9, 1, 2, 3]]))
+    assert alone.weights.tolist() == pytest.approx([2 / 3, 0, 0])
+    assert np.isnan(alone.alpha)
     nothing = reliability(np.ones((3, 4)))
     assert np.isnan(nothing.alpha)
     assert np.isnan(nothing.random_worst)

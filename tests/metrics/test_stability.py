@@ -35,6 +35,13 @@ def test_over_keys():
     assert more.correlation.shape == (4, 4)
 
 
+def test_several_settings_need_one_key():
+    f, clip = networks.make("dataclass"), networks.clip()
+    measure = stability((jaxattr.saliency, jaxattr.input_x_gradient), f)
+    got = jax.eval_shape(lambda c: measure(c, 2, key=KEY), clip)
+    assert got.correlation.shape == (2, 2)
+
+
 @pytest.mark.slow
 def test_over_settings():
     f, clip = networks.make("nnx"), networks.clip()
