@@ -67,6 +67,11 @@ def explainer(
             f"`f` must be callable, clip -> logits, got {type(f).__name__}."
         )
     check_score(settings["score"])
+    # Counts out of NumPy are counts, not arrays to be traced.
+    settings = {
+        name: int(value) if isinstance(value, np.integer) else value
+        for name, value in settings.items()
+    }
     arrays = jax.tree.map(jnp.asarray, arrays)
     leaves, join = split((unbound(f), arrays, settings))
     try:

@@ -37,8 +37,9 @@ def insertion(
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
       num_steps: n; the network is evaluated n + 1 times.
-      unit: "block", H/16 x W/16 pixels of one frame; "voxel"; "frame"; "supervoxel",
-        the part of a segment in one frame, of an input `segments`.
+      unit: "block", H/16 x W/16 pixels of one frame, or what divides it nearest to
+        that; "voxel"; "frame"; "supervoxel", the part of a segment in one frame, of an
+        input `segments`.
       order: "most_first" (MoRF) or "least_first" (LeRF).
       substitute: "mean" (0, the mean colour in network units), "clip_mean" (of every
         channel), "blur" (20 pixels at 112), "median" (over time), "black" (of a

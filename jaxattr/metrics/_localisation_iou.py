@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage  # A dependency of JAX.
 
-from jaxattr.metrics._boxes import check_boxes, has_box
+from jaxattr.metrics._boxes import (
+    boxes_to_mask,
+    check_boxes,
+    has_box,
+    mask_to_boxes,
+)
 from jaxattr.metrics._ground_truth import is_concrete, read_heatmap
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -54,7 +59,8 @@ def localisation_iou(
     Args:
       heatmap: [T, H, W], not negative; any scale.
       boxes: [T, 4] rows (y0, x0, y1, x1), inclusive, in pixels; NaN or -1 throughout
-        where a frame has none; such frames are skipped.
+        where a frame has none; such frames are skipped. Cut to the pixels whose centre
+        they hold.
       thresholds: fractions of the largest value, in 0..1, not 0.
 
     Returns:
@@ -82,6 +88,8 @@ def localisation_iou(
         )
     heat, _ = read_heatmap(heatmap, non_negative=True)
     boxes, _ = check_boxes(jnp.asarray(boxes), heat.shape)
+    # What was annotated, in whole pixels of the frame: all that a map can draw.
+    boxes = mask_to_boxes(boxes_to_mask(boxes, heat.shape))
     annotated = np.asarray(has_box(boxes))
     heat, boxes = np.asarray(heat), np.asarray(boxes, np.float64)
     drawn = np.array([[_box(frame, level) for frame in heat] for level in levels])

@@ -61,7 +61,7 @@ class Units:
       unit: "voxel"; "block" of pixels in one frame; whole "frame"; "supervoxel", one
         frame's part of a segment.
       block: of the unit "block", (h, w) or (t, h, w) voxels, or one number for both
-        sides; None takes H/16 x W/16 of one frame.
+        sides; None takes H/16 x W/16 of one frame, or what divides it nearest to that.
       reduce: heat of a supervoxel, "mean" or "sum" over its voxels.
     """
 
@@ -103,7 +103,7 @@ class Units:
             return _blocks(shape, (1, 1, 1))
         if self.unit == "frame":
             return _blocks(shape, (1, *shape[1:]))
-        block = self.block or (1, shape[1] // _GRID, shape[2] // _GRID)
+        block = self.block or (1, *map(_side, shape[1:]))
         if not all(b and s % b == 0 for s, b in zip(shape, block)):
             raise ValueError(
                 f"`block` {block} does not divide a clip of {shape} [T, H, W]: pass "
@@ -139,6 +139,12 @@ def check_name(argument: str, value: Any, names: Any) -> None:
         raise ValueError(
             f"`{argument}` must be one of {get_args(names)}, got {value!r}."
         )
+
+
+def _side(length):
+    """The divisor of a length that is nearest to 1/16 of it, the larger of two."""
+    divisors = [n for n in range(1, length + 1) if length % n == 0]
+    return min(divisors, key=lambda n: (abs(n - length / _GRID), -n))
 
 
 def _as_block(block):

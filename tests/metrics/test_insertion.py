@@ -7,6 +7,7 @@ import pytest
 import slow_metrics as slow
 
 from jaxattr import metrics
+from jaxattr.metrics._units import Units
 
 BOTH = {"insertion": metrics.insertion, "deletion": metrics.deletion}
 
@@ -93,6 +94,18 @@ def test_the_default_block_is_a_sixteenth_of_both_sides():
     default = metrics.insertion(f, num_steps=5)(clip, 0, heat)
     spelt = metrics.insertion(f, num_steps=5, block=(1, 1, 2))(clip, 0, heat)
     np.testing.assert_array_equal(default.curve, spelt.curve)
+    sides = [Units("block").layout((1, side, side)).num for side in (112, 56, 6, 113)]
+    assert sides == [16**2, 14**2, 6**2, 113**2]  # Of 7, 4 (not 3.5), 1 and 1 pixels.
+
+
+def test_counts_out_of_numpy_are_counts():
+    f, (clip, heat) = slow.network(), slow.clip_and_heat()
+    settings = {"num_steps": 4, "block": 2, "chunk": 2}
+    numpy = {name: np.int64(value) for name, value in settings.items()}
+    got, wanted = (
+        metrics.insertion(f, **given)(clip, 0, heat) for given in (numpy, settings)
+    )
+    np.testing.assert_array_equal(got.curve, wanted.curve)
 
 
 def test_insertion_most_first_is_deletion_least_first():
@@ -214,8 +227,6 @@ def test_bad_settings_and_inputs_are_named():
     with pytest.raises(ValueError, match=r"`block`.*unit"):
         metrics.insertion(f, unit="voxel", block=(2, 2))
     with pytest.raises(ValueError, match=r"`block`.*divide.*\(4, 6, 10\)"):
-        metrics.insertion(f)(clip, 0, heat)
-    with pytest.raises(ValueError, match=r"`block`.*divide"):
         metrics.insertion(f, block=(4, 5))(clip, 0, heat)
     metric = metrics.insertion(f, unit="supervoxel", num_steps=2)
     with pytest.raises(TypeError, match="`segments`"):

@@ -101,3 +101,16 @@ def test_bad_input_is_named():
             localisation_iou(HEAT, box, thresholds=thresholds)
     with pytest.raises(TypeError, match="must be concrete"):
         jax.jit(localisation_iou)(HEAT, box)
+
+
+@pytest.mark.parametrize(
+    "box", [(-5, -5, 3, 3), (1.5, 1.5, 3.5, 3.5), (0, 2, 40, 40), (2, 3, 5, 6)]
+)
+def test_boxes_are_cut_to_the_pixels_that_they_hold(box):
+    """A map of just these pixels is perfect, a constant one gets their share."""
+    y, x = np.mgrid[:10, :12]
+    inside = (box[0] <= y) & (y <= box[2]) & (box[1] <= x) & (x <= box[3])
+    boxes = np.array([box], np.float64)
+    assert localisation_iou(inside[None].astype(float), boxes).iou == 1
+    constant = localisation_iou(np.ones((1, 10, 12)), boxes)
+    np.testing.assert_allclose(constant.iou, inside.mean())
