@@ -1,6 +1,6 @@
-"""The table of the audit, from its record."""
+"""The tables of the audit, from its records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import _audit
@@ -24,6 +24,30 @@ _HEAD = (
     "trust",
 )
 
+_TRUST = ("yes", "with care", "no", "undecided")
+
+
+def verdicts(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> str:
+    """One verdict for every metric, the worst of several audits, as Markdown.
+
+    Args:
+      names: what each audit was run on.
+      records: of the audits, all of the same metrics.
+    """
+    head = ("metric", "trust", *names, "why not more")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    rows = []
+    for metric in records[0]["rows"]:
+        found = [record["rows"][metric]["trust"] for record in records]
+        words = [text.partition(":")[0] for text in found]
+        reasons = ", ".join(text.partition(":")[2].strip() for text in found)
+        unique = dict.fromkeys(filter(None, reasons.split(", ")))
+        worst = max(words, key=_TRUST.index)
+        rows.append((worst, metric, f"**{worst}**", *words, ", ".join(unique)))
+    for _, *row in sorted(rows, key=lambda row: (_TRUST.index(row[0]), row[1])):
+        lines.append(f"| {row[0]} | {' | '.join(row[1:])} |")
+    return "\n".join(lines)
+
 
 def markdown(record: Mapping[str, Any]) -> str:
     """The record as Markdown, the most trusted first."""
@@ -44,9 +68,10 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"| {' | '.join(_HEAD)} |",
         "|---" * len(_HEAD) + "|",
     ]
-    order = ("yes", "with care", "no", "undecided")
     rows = record["rows"]
-    for name in sorted(rows, key=lambda n: order.index(rows[n]["trust"].split(":")[0])):
+    for name in sorted(
+        rows, key=lambda n: _TRUST.index(rows[n]["trust"].split(":")[0])
+    ):
         lines.append(f"| {' | '.join(_cells(name, rows[name]))} |")
     return "\n".join(lines)
 

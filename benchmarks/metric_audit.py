@@ -29,6 +29,7 @@ import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _evidence_cells import check_known, choose_families, choose_networks
 
 import jaxattr
 import jaxattr_models as models
@@ -44,8 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     weights = args.weights or next(iter(models.models()[args.network].weights))
     network = jaxattr.fold_convs(models.build(args.network, weights))
     table = _audit_metrics.entries(network, args.steps)
-    if unknown := set(args.metrics or ()) - set(table):
-        raise SystemExit(f"no metric {sorted(unknown)}; there are {list(table)}.")
+    for name in args.metrics or ():
+        check_known("metrics", name, table)
     table = {n: e for n, e in table.items() if n in (args.metrics or table)}
     settings = {
         "network": args.network,
@@ -106,6 +107,12 @@ def _parse(arguments):
     args.clips = args.clips or (4 if args.quick else 32)
     args.split = args.split or ("dev" if args.quick else "test")
     args.steps = args.steps or (8 if args.quick else 64)
+    try:  # Names, and that nothing is tuned on what is only ever tested on.
+        args.families = choose_families(args.families, args.split)
+        choose_networks([args.network], args.split)
+        check_known("method", args.method, METHODS)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 

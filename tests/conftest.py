@@ -6,12 +6,20 @@ import pathlib
 import warnings
 
 import jax
+import jaxlib
 import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
+
+# A test compiles a program and runs it once, so most of its time is compiling. These
+# halve it. The long tail keeps the compiler that users have.
+QUICK_COMPILER = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_backend_optimization_level=0",
+)
 
 ABSENT = "shared data is absent"
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -35,6 +43,15 @@ with warnings.catch_warnings():
         with contextlib.suppress(Exception):
             _LIBRARY = _define_torchvision_ops()  # Kept alive for the session.
             import torchvision  # noqa: F401
+
+
+def pytest_configure(config):
+    """Compiles quickly, unless the long tail runs or XLA may not know these flags."""
+    known = jaxlib.__version__.startswith("0.10.")  # An unknown flag ends the process.
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    if known and config.option.markexpr == "not slow":
+        mine = [flag for flag in QUICK_COMPILER if flag not in flags]
+        os.environ["XLA_FLAGS"] = " ".join([*flags, *mine])
 
 
 @pytest.fixture(scope="session")

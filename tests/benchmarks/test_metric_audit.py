@@ -12,6 +12,7 @@ from scipy import stats
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import _audit
+import _audit_table
 import _maps
 import metric_audit
 
@@ -192,3 +193,30 @@ def test_the_whole_audit_in_small(tmp_path, capsys):
     assert record["rows"]["localisation_iou"]["scores"]["evidence"]["mean"] > 0.9
     table = capsys.readouterr().out
     assert all(f"| {name} | higher, 0..1 | " in table for name in names)
+
+
+def test_the_page_has_the_verdicts_of_the_records():
+    root = pathlib.Path(metric_audit.__file__).parent
+    files = [root / f"results/metric-audit{end}-cpu.json" for end in ("", "-families")]
+    records = [json.loads(file.read_text()) for file in files]
+    for record in records:
+        digest = metric_audit.digest(record["settings"])
+        assert digest == record["settings_sha256"]
+    table = _audit_table.verdicts(("one moving object", "seven families"), records)
+    assert table in (root.parent / "docs/metric-audit.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--network evidense", "'evidence'"),
+        ("--method salency", "'saliency'"),
+        ("--families motoin", "'motion'"),
+        ("--split dev --families or", "only ever tested on"),
+        ("--split dev --network evidence_lstm", "only ever tested on"),
+    ],
+)
+def test_names_are_checked_before_anything_runs(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        metric_audit.main(arguments.split())
+    assert message in capsys.readouterr().err
