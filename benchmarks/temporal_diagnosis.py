@@ -1,6 +1,6 @@
 """Do the diagnosis, and the split of a map, tell order from appearance?
 
-On families of clips of which it is known what decides: the scores of the clip
+On certified clips of which it is known what decides: the scores of the clip
 reordered, still and cut, and, for integrated gradients of logits, how well the signed
 map and its static and dynamic part rank the evidence (AUROC, chance 0.5) and what they
 sum to. On clips of "order" the dynamic part should carry the evidence, on clips of
@@ -13,27 +13,27 @@ import functools
 import _timing
 import jax
 import numpy as np
+from _evidence_cells import choose_families, choose_networks, load, make_cell
 from sklearn.metrics import roc_auc_score
 
 import jaxattr
-import jaxattr_models as models
 from jaxattr import metrics
-from jaxattr.data import evidence
 
 PARTS = ("values", "static", "dynamic")
 SCORES = ("original", "shuffled", "reversed", "foreground_only", "background_only")
 
 
-def _measure(net, split, family, num, num_steps):
-    """Mean over clips of everything, and the share in which the dynamic part leads."""
+def _measure(cell, num_steps):
+    """What of every clip: name -> [n]."""
+    net = cell.network.f
     method = functools.partial(jaxattr.integrated_gradients, num_steps=num_steps)
     divide = metrics.static_dynamic_split(method, net)
     diagnose = metrics.temporal_diagnosis(net)
-    key, rows = evidence.split_key(split), []
-    for i in range(num):
-        sample = evidence.render(jax.random.fold_in(key, i), family)
+    rows = []
+    for i, index in enumerate(cell.indices):
+        sample = jax.tree.map(lambda values: values[i], cell.clips)  # noqa: B023
         clip, target = sample.clip, int(sample.target)
-        found = diagnose(clip, target, sample.mask, key=jax.random.key(i))
+        found = diagnose(clip, target, sample.mask, key=jax.random.key(int(index)))
         row = {name: float(getattr(found, name)) for name in SCORES}
         row |= {"best still": float(found.frozen.max())}
         parts = divide(clip, target)
@@ -44,32 +44,53 @@ def _measure(net, split, family, num, num_steps):
             row[f"sum {name}"] = float(signed.sum())
         row["dynamic leads"] = float(row["auroc dynamic"] > row["auroc static"])
         rows.append(row)
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _with_intervals(values):
+    """Means with 95 % bootstrap intervals, and the paired difference of the parts."""
+    dynamic, static = values["auroc dynamic"], values["auroc static"]
+    found = {name: metrics.paired_bootstrap(one) for name, one in values.items()}
+    found["auroc dynamic - static"] = metrics.paired_bootstrap(dynamic, static)
+    return {name: interval._asdict() for name, interval in found.items()}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", default="evidence_lstm,evidence_factored")
     parser.add_argument(
-        "--weights", default="families-0", help="a name, a file or none"
+        "--networks", nargs="+", default=["evidence_lstm", "evidence_factored"]
     )
-    parser.add_argument("--families", default="order,appearance,motion")
-    parser.add_argument("--split", default="dev", choices=("dev", "test"))
-    parser.add_argument("--num", type=int, default=32, help="clips of each family")
+    parser.add_argument(
+        "--families", nargs="+", default=["order", "appearance", "motion"]
+    )
+    parser.add_argument("--split", default="test", choices=("dev", "test"))
+    parser.add_argument("--clips", type=int, default=32, help="certified, of each")
     parser.add_argument("--num-steps", type=int, default=16)
     parser.add_argument("--out", help="JSON file to write")
     args = parser.parse_args()
+    try:
+        families = choose_families(args.families, args.split)
+        networks = choose_networks(args.networks, args.split)
+    except ValueError as error:
+        parser.error(str(error))
     settings = {name: value for name, value in vars(args).items() if name != "out"}
     record = {"machine": _timing.machine(), "settings": settings, "rows": []}
-    for name in args.networks.split(","):
-        weights = None if args.weights == "none" else args.weights
-        net = models.build(name, weights=weights)
-        for family in args.families.split(","):
-            row = _measure(net, args.split, family, args.num, args.num_steps)
-            record["rows"].append({"network": name, "family": family, **row})
-            listed = ", ".join(f"{key} {value:.3f}" for key, value in row.items())
-            print(f"{name}, {family}: {listed}", flush=True)
-    _timing.write(args.out, record)
+    for network in (load(*pair) for pair in networks):
+        for family in families:
+            cell = make_cell(network, family, args.split, args.clips)
+            if cell is None or not len(cell.indices):
+                print(f"{network.label} knows nothing of {family}", flush=True)
+                continue
+            found = _with_intervals(_measure(cell, args.num_steps))
+            known = {"network": network.label, "family": family}
+            known |= {"clips": len(cell.indices), "rejected": cell.rejected}
+            record["rows"].append({**known, **found})
+            listed = ", ".join(
+                f"{name} {one['mean']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
+                for name, one in found.items()
+            )
+            print(f"{network.label}, {family}: {listed}", flush=True)
+            _timing.write(args.out, record)
 
 
 if __name__ == "__main__":

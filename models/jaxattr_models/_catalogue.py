@@ -1,6 +1,7 @@
 """Every network of this package, by name."""
 
 import dataclasses
+import difflib
 import importlib
 import os
 import pathlib
@@ -168,7 +169,9 @@ def build(
       FileNotFoundError: if a file of weights does not exist.
     """
     if name not in models():
-        raise ValueError(f"`name` must be one of {list(models())}, got {name!r}.")
+        near = difflib.get_close_matches(str(name), list(models()), n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"`name` must be one of {list(models())}, got {name!r}.{hint}")
     model = models()[name]
     if num_classes is None:
         num_classes = model.num_classes

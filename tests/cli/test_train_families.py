@@ -153,7 +153,7 @@ def test_wrong_arguments_are_refused_before_any_work(tmp_path, capsys):
 
     with pytest.raises(ValueError, match=r"`network` must be one of .*'lstm'.*'cnn'"):
         train("cnn")
-    with pytest.raises(ValueError, match=r"`family`.*Did you mean 'order'"):
+    with pytest.raises(ValueError, match=r"`family`.*did you mean 'order'"):
         train(families=("ordre",))
     with pytest.raises(ValueError, match="`families` must be at least 1, got 0"):
         train(families=())

@@ -136,7 +136,7 @@ def test_windows_of_motion_are_where_the_target_is():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(family="ordr"), "Did you mean 'order'"),
+        (dict(family="ordr"), "did you mean 'order'"),
         (dict(score="logits"), "`score`"),
         (dict(score=lambda z, i: z[i]), "`score`"),
         (dict(num_windows=0), "`num_windows`"),

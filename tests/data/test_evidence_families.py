@@ -491,11 +491,11 @@ def test_one_key_shows_another_scene_in_every_family():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: evidence.render(DEV, "motoin"), "Did you mean 'motion'"),
-        (lambda: evidence.batch(DEV, 1, "ordre"), "`family`.*Did you mean 'order'"),
-        (lambda: evidence.labels("appearence"), "Did you mean 'appearance'"),
+        (lambda: evidence.render(DEV, "motoin"), "did you mean 'motion'"),
+        (lambda: evidence.batch(DEV, 1, "ordre"), "`family`.*did you mean 'order'"),
+        (lambda: evidence.labels("appearence"), "did you mean 'appearance'"),
         (lambda: evidence.evidence_only("zzz"), "`family` must be one of 'motion'"),
-        (lambda: evidence.without("and", "frist"), "Did you mean 'first'"),
+        (lambda: evidence.without("and", "frist"), "did you mean 'first'"),
         (lambda: evidence.without("and", "first", frames=(4, 4)), "`frames`"),
         (lambda: evidence.without("and", "first", frames=(0, 17)), "`frames`"),
         (lambda: evidence.render(DEV, "order", target=0), "`target`.*12 to 13"),

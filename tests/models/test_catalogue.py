@@ -49,6 +49,8 @@ def test_the_number_of_classes_is_the_files(tmp_path):
 def test_unknown_networks_list_the_known():
     with pytest.raises(ValueError, match=r"`name`.*'r2plus1d_18'.*'i3d'"):
         models.build("i3d")
+    with pytest.raises(ValueError, match="Did you mean 'evidence_lstm'"):
+        models.build("evidense_lstm")
 
 
 def test_a_missing_library_names_the_extra(monkeypatch):

@@ -59,6 +59,7 @@ def check_parts(family: Family, parts: Iterable[str], argument: str) -> None:
 def _near(name: object, known: Iterable[str]) -> str:
     """The names there are, what came, and which of them were perhaps meant."""
     known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"{', '.join(map(repr, known))}; got {name!r}.{hint}".removesuffix(".")
+    word = name if isinstance(name, str) else ""
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+    return f"{', '.join(map(repr, known))}; got {name!r}{hint}"
