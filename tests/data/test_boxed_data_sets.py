@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from numbered_video import Spec, number
+from numbered_video import Spec, number, write_video
 from published import python2_pickle, write_frames, write_table
 
 import jaxattr.data as data
@@ -28,7 +28,7 @@ def tube(start, boxes, dtype=np.uint8):
 # One actor from frame 1, another one from frame 5, whom the file lists later. 250 + 60
 # does not fit into a byte.
 BOXES = [[250, 180, 60, 40], [249, 100, 60, 40], [10, 0, 20, 31]] + [[1, 2, 3, 4]] * 5
-OTHER = [[40, 50, 64, 75], [0, 0, 0, 0]]
+OTHER = [[40, 50, 64, 75], [50, 60, 0, 0]]
 ENTRY = {"numf": 9, "label": 2, "annotations": [tube(1, BOXES), tube(5, OTHER)]}
 
 
@@ -125,8 +125,8 @@ ACTION = {
     "narration": "take cloth",
     "start_timestamp": "00:00:00.14",
     "stop_timestamp": "00:00:02.00",
-    "start_frame": 20,
-    "stop_frame": 99,
+    "start_frame": 16,
+    "stop_frame": 95,
     "verb": "take",
     "verb_class": 0,
     "noun": "cloth",
@@ -188,7 +188,7 @@ def test_epic_kitchens_as_published(tmp_path, label, reach):
     )
     assert samples.names == ("P01_02_5", "P01_02_6")
     sample = samples[0]
-    taken = range(20, 100, 10)  # Eighty frames: every tenth.
+    taken = range(16, 96, 10)  # Eighty frames, every tenth; three are halfway.
     assert [number(frame) for frame in sample.clip] == list(taken)
     assert sample.target == (17 if label == "noun" else 0)
     annotated = {
@@ -211,7 +211,18 @@ def test_epic_kitchens_samples_at_the_rate_of_the_spec(tmp_path):
     spec = Spec(num_frames=4, fps=10.0, sampling="centre")
     sample = data.epic_kitchens(tmp_path, spec, fps=60.0)[0]
     # 80 frames are 4/3 s; four frames at 10 per second begin at 7/15 s, frame 28.
-    assert [number(f) for f in sample.clip] == [20 + 28 + 6 * i for i in range(4)]
+    assert [number(f) for f in sample.clip] == [16 + 28 + 6 * i for i in range(4)]
+
+
+def test_frames_of_an_epic_video_count_from_one(tmp_path):
+    (tmp_path / "P01").mkdir()
+    write_video(tmp_path / "P01" / "P01_02.MP4", 100)
+    write_table(tmp_path / "EPIC_train_action_labels.csv", [ACTION])
+    write_table(tmp_path / "objects.csv", [seen(36, [(0, 0, 540, 960)])])
+    samples = data.epic_kitchens(tmp_path, SPEC, objects="objects.csv", reach=0)
+    # Frames 16, 36, 56 and 76; the first picture is number 0 and frame 1.
+    assert [number(frame) for frame in samples[0].clip] == [15, 35, 55, 75]
+    assert (~np.isnan(samples[0].boxes)).all(1).tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +295,7 @@ def test_epic_kitchens_says_what_to_bring(tmp_path):
     with pytest.raises(FileNotFoundError, match="P01_02"):
         samples[0]
     write_frames(tmp_path / "P01" / "P01_02", range(1, 3), "frame_{:010d}.png")
-    with pytest.raises(FileNotFoundError, match="no frame from 20 to 99"):
+    with pytest.raises(FileNotFoundError, match="no frame from 16 to 95"):
         samples[0]
 
 

@@ -101,11 +101,12 @@ def write_videos(root, lengths):
     return root
 
 
-def test_parts_come_from_the_whole_of_their_sources(tmp_path):
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_come_from_the_whole_of_their_sources(tmp_path, seed):
     lengths = [60, 23, 40]
     root = write_videos(tmp_path, lengths)
     spec = Spec(num_frames=16, size=(24, 32))
-    joined = cat_ucf(ucf101_24(root, spec))
+    joined = cat_ucf(ucf101_24(root, spec), seed=seed)
     for i, sample in enumerate(joined):
         other, first, share = joined.pair(i)
         assert other != i

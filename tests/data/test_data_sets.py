@@ -200,7 +200,7 @@ def test_boxes_follow_region_resize_and_crop(tmp_path):
     row = {
         "path": "a",
         "target": 0,
-        "boxes": json.dumps([box] * 4),
+        "boxes": json.dumps([box, [0, 0, 0.3, 1], [0, 0.95, 1, 1], box]),
         "region": "[4, 8, 36, 56]",  # 32 x 48 pixels.
     }
     write_table(tmp_path / "clips.csv", [row])
@@ -208,7 +208,9 @@ def test_boxes_follow_region_resize_and_crop(tmp_path):
     sample = data.from_csv(tmp_path, spec)[0]
     # In the region: rows 6.4 to 25.6, columns 12 to 36; resized: rows 4.8 to 19.2,
     # columns 15 to 45; the crop begins at row 2 and column 20.
-    np.testing.assert_array_equal(sample.boxes, [[2, 0, 18, 19]] * 4)
+    # Of the second and third box nothing is left.
+    box, none = [2, 0, 18, 19], [np.nan] * 4
+    np.testing.assert_array_equal(sample.boxes, [box, none, none, box])
 
 
 def test_an_undecodable_clip_is_an_error_with_its_name(tmp_path):
