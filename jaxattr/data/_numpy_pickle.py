@@ -8,7 +8,6 @@ nowhere.
 
 import codecs
 import io
-import math
 import pathlib
 import pickle
 from collections.abc import Callable
@@ -121,10 +120,8 @@ class _Reader(pickle._Unpickler):
                 raise ValueError("it has an array of records.")
         elif isinstance(held, Array):
             _, shape, dtype, fortran, data = state
-            flat = dtype.decode(data)
-            if min(shape, default=0) < 0 or math.prod(shape) != flat.size:
-                raise ValueError(f"an array of shape {shape} has {flat.size} numbers.")
-            held.value = flat.reshape(shape, order="F" if fortran else "C")
+            order = "F" if fortran else "C"
+            held.value = dtype.decode(data).reshape(shape, order=order)
         else:
             raise ValueError("it sets attributes of what has none.")
 

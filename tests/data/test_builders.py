@@ -1,5 +1,6 @@
 """Records written and read without TensorFlow hold what the data sets hold."""
 
+import pickle
 import subprocess
 import sys
 
@@ -59,6 +60,8 @@ def test_ucf101_24_as_records(tmp_path):
             records[2]
     # Nine frames at 25 per second: three at half of it begin at 0.06 s.
     assert [number(frame) for frame in records[0].clip] == [2, 4, 6]
+    again = pickle.loads(pickle.dumps(records))
+    np.testing.assert_array_equal(again[1].clip, records[1].clip)
     train = from_records(builder.as_data_source("train"), Spec(num_frames=9))
     assert train.names == (NAMES[3],)
     assert [number(frame) for frame in train[0].clip] == list(range(9))

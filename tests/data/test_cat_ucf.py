@@ -101,7 +101,7 @@ def write_videos(root, lengths):
     return root
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 3])  # Of which 3 has to reject one.
 def test_parts_come_from_the_whole_of_their_sources(tmp_path, seed):
     lengths = [60, 23, 40]
     root = write_videos(tmp_path, lengths)

@@ -49,9 +49,9 @@ def test_evidence_as_records(tmp_path):
         np.testing.assert_array_equal(records[i].mask, expected.mask)
         assert records[i]._replace(clip=0, mask=0) == expected._replace(clip=0, mask=0)
     # A mask follows resize and crop: the pixel that lies nearest.
-    spec = Spec(num_frames=2, size=(30, 40), resize=(50, 90), sampling="uniform")
-    mask = known[0].mask[[0, frames - 1]]
-    expected = np.zeros((2, 30, 40), bool)
+    spec = Spec(num_frames=frames, size=(30, 40), resize=(50, 90))
+    mask = known[0].mask
+    expected = np.zeros((frames, 30, 40), bool)
     for y in range(30):
         for x in range(40):
             source = (

@@ -85,6 +85,9 @@ def test_window_errors(tmp_path):
     with pytest.raises(ValueError, match=r"00003\.png"):
         found[2]
     assert [number(f) for f in found[1].clip] == [1, 2]  # And it recovers.
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"00003\.png"):
+            found[3]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

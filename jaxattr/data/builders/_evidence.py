@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from jaxattr.data.builders._record import RecordBuilder, encode, record, tfds
-from jaxattr.data.evidence import FAMILIES, MEAN, STD, render, split_key
+from jaxattr.data.evidence import FAMILIES, MEAN, STD, samples
 
 _CITATION = """\
 @software{jaxattr, title = {jaxattr: video attribution in JAX}, year = {2026}}"""
@@ -51,20 +50,17 @@ class Evidence(RecordBuilder):
         return {s: self._generate_examples(s) for s in ("dev", "test")}
 
     def _generate_examples(self, split):
-        family, num = self.builder_config.family, self.builder_config.num
-        key = split_key(split)
-        yield from self._noted(
-            split, (_render(key, family, split, index) for index in range(num))
-        )
+        config = self.builder_config
+        clips = samples(config.family, split=split, num=config.num)
+        yield from self._noted(split, map(_record, clips))
 
 
-def _render(key, family, split, index):
-    shown = jax.device_get(render(jax.random.fold_in(key, index), family))
-    pixels = np.round((shown.clip * STD + MEAN) * 255).clip(0, 255).astype(np.uint8)
+def _record(sample):
+    pixels = np.round((sample.clip * STD + MEAN) * 255).clip(0, 255).astype(np.uint8)
     return record(
-        f"{family}-{split}-0-{index:06d}",
-        int(shown.target),
-        family,
+        sample.name,
+        sample.target,
+        sample.group,
         [encode(frame, "PNG") for frame in pixels],
-        masks=[encode(np.asarray(mask), "PNG") for mask in shown.mask],
+        masks=[encode(mask, "PNG") for mask in sample.mask],
     )
