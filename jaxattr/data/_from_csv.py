@@ -93,7 +93,7 @@ def _numbers(cell, column, count):
 
 def _check(values: Any, column, count) -> list[float]:
     good = isinstance(values, list) and len(values) == count
-    if not good or not all(type(v) in (int, float) for v in values):
+    if not good or not all(type(v) in (int, float) and abs(v) < 1e6 for v in values):
         raise ValueError(f"`{column}` must be {count} numbers, got {values!r:.80}.")
     return values
 

@@ -10,8 +10,8 @@ from jaxattr.data._tables import integer, read_rows
 from jaxattr.data._video_samples import Clip, VideoSamples, locate, need_file
 
 _LAYOUT = """\
-Bring Kinetics-400, 600 or 700 (lists: https://deepmind.google/research/open-source/kinetics,
-videos: https://github.com/cvdfoundation/kinetics-dataset), unpacked into one folder:
+Bring Kinetics-400, 600 or 700, videos and lists from
+https://github.com/cvdfoundation/kinetics-dataset, unpacked into one folder:
   <split>/<class>/<youtube_id>_000010_000020.mp4, or
   <split>/<youtube_id>_000010_000020.mp4 with <split>.csv or annotations/<split>.csv"""
 
@@ -25,8 +25,8 @@ def kinetics(
 ) -> VideoSamples:
     """Reads Kinetics-400, 600 or 700.
 
-    Bring the lists from https://deepmind.google/research/open-source/kinetics and the
-    videos from https://github.com/cvdfoundation/kinetics-dataset, in either layout:
+    Bring videos and lists from https://github.com/cvdfoundation/kinetics-dataset, in
+    either layout:
 
         <split>/<class>/<youtube_id>_000010_000020.mp4
         <split>/<youtube_id>_000010_000020.mp4 and <split>.csv (annotations/<split>.csv)

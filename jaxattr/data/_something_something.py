@@ -74,6 +74,7 @@ def something_something(
             raise ValueError(f"`annotations` has a clip without an id: {clip!r:.80}.")
         records.append((str(clip["id"]), clip.get("template")))
     videos = root / "20bn-something-something-v2"
+    table = {label.lower(): index for label, index in table.items()}
     describe = functools.partial(_describe, videos, table)
     names = [name for name, _ in records]
     return VideoSamples(names, records, describe, spec, "something_something_v2")
@@ -92,7 +93,7 @@ def _own(path):
 
 def _describe(folder, table, record):
     name, template = record
-    label = str(template).replace("[", "").replace("]", "")
+    label = str(template).replace("[", "").replace("]", "").lower()
     if label not in table:
         raise ValueError(f"its template {template!r} is not in `labels`.")
-    return Clip(locate(folder, name), int(table[label]), fps=_FPS)
+    return Clip(locate(folder, name), int(str(table[label])), fps=_FPS)

@@ -130,7 +130,7 @@ def test_something_something(tmp_path, form):
         {"id": "9", "label": "a", "template": "Unknown"},
         {"id": "10"},
     ]
-    table = {"Putting something on something": "1", "Spinning something": "0"}
+    table = {"Putting something on something": "1", "SPINNING something": "0"}
     for name, content in (("validation", clips), ("labels", table)):
         path = tmp_path / form.format(name)
         path.parent.mkdir(exist_ok=True)
@@ -170,6 +170,8 @@ def test_from_csv(tmp_path):
         {"path": "a", "target": 3, "name": "D", "boxes": "[[1, 2]]"},
         {"path": "a", "target": 3, "name": "E", "boxes": "[null]"},
         {"path": "a", "target": 3, "name": "F", "boxes": "eval('1')"},
+        {"path": "a", "target": 3, "name": "G", "boxes": f"[[1, 2, 3, 1{'0' * 400}]]"},
+        {"path": "a", "target": 3, "name": "H", "boxes": "[[1, 2, 3, NaN]]"},
     ]
     write_table(tmp_path / "clips.csv", rows)
     samples = data.from_csv(tmp_path, SPEC, group="mine")
@@ -179,9 +181,18 @@ def test_from_csv(tmp_path):
     box = [10, 7, 19, 14]
     np.testing.assert_array_equal(sample.boxes, [[np.nan] * 4, box, box, box])
     for i, match in enumerate(
-        ["missing", "`target`", "`boxes` must be 4", "1 frames", "must be JSON"], 1
+        [
+            "missing",
+            "`target`",
+            "`boxes` must be 4",
+            "1 frames",
+            "must be JSON",
+            "4 numbers",
+            "4 numbers",
+        ],
+        1,
     ):
-        with pytest.raises(ValueError, match=f"clip '{'ABCDEF'[i]}'.*{match}"):
+        with pytest.raises(ValueError, match=f"clip '{'ABCDEFGH'[i]}'.*{match}"):
             samples[i]
     write_table(tmp_path / "clips.csv", rows[:1] * 2)
     with pytest.raises(ValueError, match="'A' twice"):

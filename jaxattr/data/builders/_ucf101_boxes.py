@@ -21,7 +21,7 @@ class Ucf101Boxes(RecordBuilder):
     """UCF101-24, from a folder as `jaxattr.data.ucf101_24` takes it.
 
     Frames that are JPEG files already are taken over byte by byte; those of videos
-    become JPEG of quality 95, about 14 GB in all. Clips whose annotation or video is
+    become JPEG of quality 95. Clips whose annotation or video is
     missing or damaged are left out; `builder.info.metadata["left_out"]` says why.
     """
 
