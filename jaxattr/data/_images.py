@@ -1,6 +1,7 @@
-"""Frames from pictures: a folder of them, or an animated GIF. Needs Pillow only."""
+"""Frames from pictures: a folder of them, an animated GIF, bytes. Needs Pillow only."""
 
 import contextlib
+import io
 import pathlib
 import re
 import warnings
@@ -13,7 +14,7 @@ from jaxattr.data._timeline import Timeline
 
 # Pillow would otherwise try every format it knows, by content: for EPS that runs
 # Ghostscript on the file.
-_FORMATS = {
+FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -35,14 +36,14 @@ class Folder:
         self._path = path
         names = [p for p in path.iterdir() if not p.name.startswith(".")]
         self._files = sorted(
-            (p for p in names if p.suffix.lower() in _FORMATS), key=_natural
+            (p for p in names if p.suffix.lower() in FORMATS), key=_natural
         )
-        formats = {_FORMATS[p.suffix.lower()] for p in self._files}
+        formats = {FORMATS[p.suffix.lower()] for p in self._files}
         if not formats:
             others = ", ".join(sorted(p.name for p in names)[:3]) or "nothing"
             raise ValueError(
                 f"`path` {str(path)!r} is a folder without frames: it holds {others}. "
-                f"Frames are files ending in {', '.join(_FORMATS)}."
+                f"Frames are files ending in {', '.join(FORMATS)}."
             )
         if len(formats) > 1:
             raise ValueError(
@@ -56,14 +57,30 @@ class Folder:
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Yields frames as [h, w, 3] uint8 RGB."""
-        upright = need("PIL.ImageOps", "Pillow").exif_transpose
         for i in indices:
-            file = self._files[i]
-            with _open(file, sorted(set(_FORMATS.values()))) as image, _decoding(file):
-                # Netpbm has unsigned pixels only, and Pillow scales them to 16 bits.
-                wide = image.mode == "I" and image.format == "PPM"
-                pixels = to_rgb(upright(image), wide=wide)
-            yield pixels
+            yield _read(self._files[i], self._files[i])
+
+    def files(self) -> list[bytes]:
+        """The frames as they are stored."""
+        return [file.read_bytes() for file in self._files]
+
+
+class Encoded:
+    """Pictures in memory, each as the bytes of its file."""
+
+    clocked = False
+
+    def __init__(self, frames: Sequence[bytes]):
+        self._encoded = frames
+
+    def scan(self, stop: int | None) -> Timeline:
+        """Counts the frames; they have no clock."""
+        return Timeline(len(self._encoded), None)
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yields frames as [h, w, 3] uint8 RGB."""
+        for i in indices:
+            yield _read(io.BytesIO(self._encoded[i]), f"frame {i}")
 
 
 class Gif:
@@ -109,7 +126,7 @@ class Gif:
             return file.read().rstrip(b"\0").endswith(b";")
 
     def _images(self):
-        with _open(self._path, ["GIF"]) as image:
+        with _open(self._path, ["GIF"], self._path) as image:
             more = True
             while more:
                 with _decoding(self._path):
@@ -152,20 +169,29 @@ def warn_damaged(path: pathlib.Path, num_frames: int) -> None:
     warnings.warn(
         f"{str(path)!r} is truncated or damaged: {num_frames} of its frames can be "
         "decoded, and the clip is taken from them.",
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
-def _open(path, formats):
+def _read(file, name):
+    """One picture, upright, as [h, w, 3] uint8 RGB."""
+    upright = need("PIL.ImageOps", "Pillow").exif_transpose
+    with _open(file, sorted(set(FORMATS.values())), name) as image, _decoding(name):
+        # Netpbm has unsigned pixels only, and Pillow scales them to 16 bits.
+        wide = image.mode == "I" and image.format == "PPM"
+        return to_rgb(upright(image), wide=wide)
+
+
+def _open(file, formats, name):
     """Opens a picture of some formats, whose header claims no absurd size."""
     pillow = need("PIL.Image", "Pillow")
-    with _decoding(path), warnings.catch_warnings():
+    with _decoding(name), warnings.catch_warnings():
         warnings.simplefilter("error", pillow.DecompressionBombWarning)
-        return pillow.open(path, formats=formats)
+        return pillow.open(file, formats=formats)
 
 
 @contextlib.contextmanager
-def _decoding(path):
+def _decoding(name):
     """Turns whatever Pillow raises on bad bytes into one ValueError with the file.
 
     Its parsers raise OSError, SyntaxError, struct.error, IndexError and others.
@@ -173,7 +199,7 @@ def _decoding(path):
     try:
         yield
     except Exception as error:
-        raise ValueError(f"cannot decode the picture {str(path)!r}: {error}") from error
+        raise ValueError(f"cannot decode the picture {str(name)!r}: {error}") from error
 
 
 def _advance(image):

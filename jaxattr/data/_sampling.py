@@ -146,8 +146,21 @@ def _spread(n, count):
 
 def _on_screen(edges, fps, count):
     """Frames on screen at `count` times around the middle, or as many as there are."""
-    slack = np.median(np.diff(edges)) / 4
-    count = min(count, max(1, int((edges[-1] + slack) * fps)))
+    count = min(count, _most(edges, fps))
     first = max(0.0, (edges[-1] - count / fps) / 2)
     times = first + np.arange(count) / fps
-    return np.searchsorted(edges[:-1], times + slack, side="right") - 1
+    return np.searchsorted(edges[:-1], times + _slack(edges), side="right") - 1
+
+
+def at_rate(edges: np.ndarray, fps: float) -> np.ndarray:
+    """All frames on screen at times 0, 1 / fps, 2 / fps and so on: [N] int64."""
+    return _on_screen(edges, fps, _most(edges, fps))
+
+
+def _slack(edges):
+    return np.median(np.diff(edges)) / 4
+
+
+def _most(edges, fps):
+    """How many frames at a rate there are in all."""
+    return max(1, int((edges[-1] + _slack(edges)) * fps))

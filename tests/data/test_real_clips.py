@@ -1,12 +1,14 @@
 """The real clips: frame counts, their pictures, and a trained network's input."""
 
+import json
 import warnings
 
 import numpy as np
 import pytest
 from numbered_video import Spec
+from published import write_table
 
-from jaxattr.data import read_clip
+from jaxattr.data import from_csv, read_clip
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -116,3 +118,26 @@ def test_real_gifs_match_another_decoder(shared_clips):
             warnings.simplefilter("error")
             _, source = read_clip(path, spec, return_source=True)
         np.testing.assert_array_equal(source.frames, frames)
+
+
+def test_real_clips_through_a_table_have_their_boxes(shared_clips, tmp_path):
+    """Also those of GIFs whose picture lies within a border, which boxes leave out."""
+    known = json.loads((shared_clips / "boxes.json").read_text())["clips"]
+    rows = []
+    for name, clip in known.items():
+        place = shared_clips / ("gifs" if name.endswith("gif") else "frames") / name
+        region = "[6, 6, 294, 294]" if name.endswith("gif") else ""
+        boxes = json.dumps(clip["boxes"])
+        rows.append(
+            {"path": place, "target": 0, "name": name, "boxes": boxes, "region": region}
+        )
+    write_table(tmp_path / "clips.csv", rows)
+    spec = Spec(num_frames=16, size=(64, 48))
+    for sample in from_csv(tmp_path, spec):
+        for got, box in zip(sample.boxes, known[sample.name]["boxes"], strict=True):
+            if box is None:
+                assert np.isnan(got).all()
+                continue
+            x0, y0, x1, y1 = np.array(box) * [48, 64, 48, 64]
+            expected = np.floor(y0), np.floor(x0), np.ceil(y1), np.ceil(x1)
+            np.testing.assert_array_equal(got, np.clip(expected, 0, [63, 47] * 2))

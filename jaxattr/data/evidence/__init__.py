@@ -24,6 +24,7 @@ from jaxattr.data.evidence._family import Family
 from jaxattr.data.evidence._motion import WINDOW
 from jaxattr.data.evidence._plant import Planted, plant
 from jaxattr.data.evidence._render import EvidenceClip, batch, render, split_key
+from jaxattr.data.evidence._samples import EvidenceSamples, samples
 from jaxattr.data.evidence._scene import HEIGHT, MEAN, NUM_FRAMES, STD, WIDTH
 from jaxattr.data.evidence._switches import evidence_only, without
 
@@ -41,6 +42,7 @@ __all__ = [
     "Certificate",
     "CertifiedSamples",
     "EvidenceClip",
+    "EvidenceSamples",
     "Family",
     "Planted",
     "batch",
@@ -50,6 +52,7 @@ __all__ = [
     "labels",
     "plant",
     "render",
+    "samples",
     "split_key",
     "without",
 ]
