@@ -14,12 +14,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
 
-# A test compiles a program and runs it once, so most of its time is compiling. These
-# halve it. The long tail keeps the compiler that users have.
-QUICK_COMPILER = (
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_backend_optimization_level=0",
-)
+# A test compiles a program and runs it once, so that most of its time is compiling.
+# The long tail keeps the compiler that users have.
+QUICK_COMPILER = "--xla_backend_optimization_level=0"
 
 ABSENT = "shared data is absent"
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -46,12 +43,13 @@ with warnings.catch_warnings():
 
 
 def pytest_configure(config):
-    """Compiles quickly, unless the long tail runs or XLA may not know these flags."""
+    """Compiles quickly, unless the long tail runs or XLA may not know the flag."""
     known = jaxlib.__version__.startswith("0.10.")  # An unknown flag ends the process.
-    flags = os.environ.get("XLA_FLAGS", "").split()
     if known and config.option.markexpr == "not slow":
-        mine = [flag for flag in QUICK_COMPILER if flag not in flags]
-        os.environ["XLA_FLAGS"] = " ".join([*flags, *mine])
+        with pytest.MonkeyPatch.context() as patch:  # Not for processes of the tests.
+            flags = os.environ.get("XLA_FLAGS", "")
+            patch.setenv("XLA_FLAGS", f"{flags} {QUICK_COMPILER}".strip())
+            jax.devices()  # Reads the flags, once and for all.
 
 
 @pytest.fixture(scope="session")
