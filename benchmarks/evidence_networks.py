@@ -11,6 +11,8 @@ right without it), and the median time of one input gradient.
 import argparse
 import datetime
 import hashlib
+import json
+import pathlib
 import statistics
 
 import _timing
@@ -62,13 +64,39 @@ def _score(networks, split, family, num, settings):
     }
 
 
-def _certified(net, split, family, num):
+def _halved(net, clip):
+    """What a network of 56 pixels says of a clip of 112: means of 2 x 2 pixels."""
+    frames, height, width, channels = clip.shape
+    cells = clip.reshape(frames, height // 2, 2, width // 2, 2, channels)
+    return net(cells.mean((2, 4)))
+
+
+def _certified(net, split, family, num, **settings):
     """Share of the first clips of a split that are certified, and of each condition."""
-    judge = evidence.certify(jaxattr.fold_convs(net), family, num_windows=1)
+    judge = evidence.certify(net, family, num_windows=1, **settings)
     samples = evidence.certified_samples(judge, evidence.split_key(split), num)
     names = ("certified", "right", "keeps", "flips")
     found = samples.certificates
     return {name: float(np.mean(getattr(found, name))) for name in names}
+
+
+def _certified_variants(networks, split, num):
+    """Of the first training of every network: a panning camera, and clips of 112."""
+    found = {}
+    for (name, weights), net in networks.items():
+        if weights != next(iter(models.models()[name].weights)):
+            continue
+        folded = jaxattr.fold_convs(net)
+        halved = jax.tree_util.Partial(_halved, folded)
+        found[name] = {
+            family: {
+                "camera": _certified(folded, split, family, num, camera=1.0),
+                "112 pixels": _certified(halved, split, family, num, size=112),
+            }
+            for family in evidence.FAMILIES
+        }
+        print(f"{name}: {found[name]}", flush=True)
+    return found
 
 
 def _gradient_seconds(net):
@@ -105,6 +133,11 @@ def main():
     parser.add_argument("--num-variants", type=int, default=128)
     parser.add_argument("--num-certified", type=int, default=48)
     parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument(
+        "--only-variants",
+        action="store_true",
+        help="add the certificates of variants to the record that --out holds",
+    )
     args = parser.parse_args()
 
     networks = {
@@ -112,6 +145,11 @@ def main():
         for name in NETWORKS
         for weights in models.models()[name].weights
     }
+    if args.only_variants:
+        record = json.loads(pathlib.Path(args.out).read_text())
+        found = _certified_variants(networks, args.split, args.num_certified)
+        _timing.write(args.out, record | {"certified variants": found})
+        return
     record = {
         "date": datetime.date.today().isoformat(),
         "machine": _timing.machine(),
@@ -137,7 +175,8 @@ def main():
                 rows[weights][variant][family] = score
         for (name, weights), net in networks.items():
             row = record["networks"][name]["weights"][weights]["certified"]
-            row[family] = _certified(net, args.split, family, args.num_certified)
+            folded = jaxattr.fold_convs(net)
+            row[family] = _certified(folded, args.split, family, args.num_certified)
         print(f"{family} done", flush=True)
     for name, entry in record["networks"].items():
         rows = entry["weights"].values()
@@ -148,6 +187,8 @@ def main():
         ]
         net = next(net for (owner, _), net in networks.items() if owner == name)
         entry["gradient_seconds"] = _gradient_seconds(net)
+    variants = _certified_variants(networks, args.split, args.num_certified)
+    record["certified variants"] = variants
     _show(record)
     _timing.write(args.out, record)
 
