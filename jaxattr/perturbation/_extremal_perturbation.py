@@ -69,6 +69,7 @@ def extremal_perturbation(
       a mask of exactly 1 the slope of the last interval of the pyramid instead of 0;
       "dual" for any number of areas; shuffled ties in "per_frame" too, where the paper
       leaves the order to the sort.
+      From code.
     """
     return extremal(
         f,
