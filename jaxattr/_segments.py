@@ -87,11 +87,3 @@ def paint(values: jax.Array, segments: jax.Array) -> jax.Array:
     """
     painted = values[segments.clip(0, values.shape[0] - 1)]
     return painted * in_range(segments, values.shape[0]).astype(values.dtype)
-
-
-def shown(
-    kept: jax.Array, segments: jax.Array, clip: jax.Array, base: jax.Array
-) -> jax.Array:
-    """The clip where its segment is kept, [num_segments] bool, and `base` elsewhere."""
-    mask = kept[segments.clip(0, kept.shape[0] - 1)]
-    return jnp.where(mask[..., None], clip, base)

@@ -10,30 +10,34 @@ import numpy as np
 from jaxattr._clip import filled, narrow, widen
 from jaxattr._gaussian import blur_frames
 
-Name = Literal["mean", "clip_mean", "blur", "black", "median"]
+Name = Literal["mean", "clip_mean", "blur", "black", "median", "noise"]
 
 _BLUR = 20.0  # Pixels at 112: the lowest level of the study's blur pyramid.
 
 
-def check_substitute(substitute: Any, f: Any) -> tuple[str, Any]:
+def check_substitute(
+    substitute: Any, f: Any, also: tuple[str, ...] = ()
+) -> tuple[str, Any]:
     """Splits the setting `substitute` into a static name and an array.
 
     Args:
       substitute: "mean", 0 in network units; "clip_mean", of every channel; "blur",
         every frame blurred by 20 pixels at 112, zeros outside; "median", over time,
-        of every pixel; "black", which needs `f.spec`; or a number or array that
+        of every pixel; "noise" of every channel's mean and spread, the same pattern
+        for every clip; "black", which needs `f.spec`; or a number or array that
         broadcasts to the clip, in its units.
       f: the network.
+      also: further names, which `fill_in` does not know.
 
     Raises:
       ValueError: an unknown name; "black" for a network without `spec`.
       TypeError: what is neither a name nor numbers.
     """
+    names = (*get_args(Name), *also)
     if isinstance(substitute, str):
-        if substitute not in get_args(Name):
+        if substitute not in names:
             raise ValueError(
-                f"`substitute` must be one of {get_args(Name)} or an array, got "
-                f"{substitute!r}."
+                f"`substitute` must be one of {names} or an array, got {substitute!r}."
             )
         if substitute == "mean":
             return "value", 0.0
@@ -42,7 +46,7 @@ def check_substitute(substitute: Any, f: Any) -> tuple[str, Any]:
         return substitute, 0.0
     if not isinstance(substitute, (numbers.Real, np.ndarray, jax.Array)):
         raise TypeError(
-            f"`substitute` must be one of {get_args(Name)}, a number or an array, got "
+            f"`substitute` must be one of {names}, a number or an array, got "
             f"{type(substitute).__name__}."
         )
     return "value", substitute
@@ -61,6 +65,10 @@ def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
         value = wide.mean((0, 1, 2))
     elif name == "median":
         value = jnp.median(wide, 0, keepdims=True)
+    elif name == "noise":
+        pattern = jax.random.normal(jax.random.key(0), clip.shape, wide.dtype)
+        mean, spread = (m((0, 1, 2), keepdims=True) for m in (wide.mean, wide.std))
+        value = mean + spread * pattern
     elif name == "blur":
         value = blur_frames(wide, _BLUR * min(1, clip.shape[1] / 112))
     return narrow(filled(value, clip, "substitute"), clip)

@@ -51,6 +51,7 @@ def attention_rollout(
     References:
       Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020,
       https://arxiv.org/abs/2005.00928.
+      Verified.
     """
     grid = grid_of(f, tokens, class_token)
     return explainer(_rollout, f, single=True, score=score, grid=grid)

@@ -63,6 +63,7 @@ def transformer_attribution(
       Visualization", CVPR 2021, https://arxiv.org/abs/2012.09838. Deviation of
       "relevance": relevance goes by z+ through products with weights, a layer norm
       keeps its deviation fixed, and no map is normalised by rows.
+      Verified; "relevance" is our reading.
     """
     if weighing not in get_args(Weighing):
         raise ValueError(
@@ -101,6 +102,7 @@ def gradient_rollout(
     References:
       The row-normalised form of the code of Chefer et al., CVPR 2021,
       https://arxiv.org/abs/2012.09838, without relevance.
+      From code.
     """
     grid = grid_of(f, tokens, class_token)
     return explainer(_gradient_rollout, f, single=True, score=score, grid=grid)

@@ -37,6 +37,7 @@ def smooth(
     References:
       Smilkov et al., "SmoothGrad", 2017, https://arxiv.org/abs/1706.03825, section 3,
       for gradients.
+      Verified for gradients; of other methods our reading.
     """
     check_count("num_samples", num_samples)
     check_chunk(chunk)

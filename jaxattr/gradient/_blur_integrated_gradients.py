@@ -50,6 +50,7 @@ def blur_integrated_gradients(
       https://arxiv.org/abs/2004.03383. Deviation: the video study differentiates the
       blur by a difference of 0.01 at the left end of each step, which adds nothing at
       the first; here the differences add up to the path.
+      From code.
     """
     check_count("num_steps", num_steps)
     check_chunk(chunk)

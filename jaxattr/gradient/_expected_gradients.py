@@ -60,6 +60,7 @@ def expected_gradients(
       Erion et al., "Improving performance of deep learning models with axiomatic
       attribution priors and expected gradients", Nature Machine Intelligence 2021,
       https://arxiv.org/abs/1906.10670, section 2. Deviation: stratified sampling.
+      Verified.
     """
     check_count("num_samples", num_samples)
     check_chunk(chunk)

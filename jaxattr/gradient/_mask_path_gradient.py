@@ -76,6 +76,7 @@ def mask_path_gradient(
       Ours; it combines the path of Sundararajan, Taly and Yan (ICML 2017,
       https://arxiv.org/abs/1703.01365) with the masks of Fong, Patrick and Vedaldi
       (ICCV 2019, https://arxiv.org/abs/1910.08485).
+      Our reading.
     """
     values = np.asarray(levels, np.float64)
     if values.ndim != 1 or not values.size or not ((values > 0) & (values < 1)).all():

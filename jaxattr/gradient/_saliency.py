@@ -39,6 +39,7 @@ def saliency(
     References:
       Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", ICLR 2014
       workshop, https://arxiv.org/abs/1312.6034, section 3.
+      Verified.
     """
     return explainer(_saliency, f, score=score)
 
@@ -72,7 +73,7 @@ def input_x_gradient(
       with baseline 0. Another is our reading of the simple Taylor form of Montavon et
       al., Pattern Recognition 2017, https://arxiv.org/abs/1512.02479, which takes the
       derivative at the root; for a root on the ray of the clip, and a ReLU network
-      without biases, that is the same.
+      without biases, that is the same. Verified but for a baseline.
     """
     check_filling(baseline, "baseline")
     return explainer(_input_x_gradient, f, baseline, score=score)

@@ -49,6 +49,7 @@ def smooth_grad(
     References:
       Smilkov et al., "SmoothGrad", 2017, https://arxiv.org/abs/1706.03825, section 3;
       squared: Hooker et al., NeurIPS 2019; variance: Adebayo et al., NeurIPS 2018.
+      Verified.
     """
     check_count("num_samples", num_samples)
     check_chunk(chunk)

@@ -59,6 +59,7 @@ def cam(
     References:
       Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016,
       https://arxiv.org/abs/1512.04150.
+      Verified.
     """
     return _bound(f, layer, resize=resize, relu=relu, scale=False)
 
@@ -81,6 +82,7 @@ def saliency_tubes(
     References:
       Stergiou et al., "Saliency Tubes", ICIP 2019, https://arxiv.org/abs/1902.01078.
       Deviation: they enlarge by cubic splines, which overshoot below zero.
+      From code.
     """
     return _bound(f, layer, resize=True, relu=False, scale=True)
 

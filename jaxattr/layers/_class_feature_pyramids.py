@@ -82,6 +82,7 @@ def class_feature_pyramids(
       branch of more convolutions is followed; a level's map is the mean of its tubes,
       scaled before they are enlarged, and `values` the mean of the levels, where they
       show tube by tube. As in their code, a sum that is negative turns the order.
+      The rest from code.
     """
     if depth < 1:
         raise ValueError(f"`depth` must be at least 1, got {depth}.")

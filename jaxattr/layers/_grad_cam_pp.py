@@ -47,6 +47,7 @@ def grad_cam_pp(
 
     References:
       Chattopadhay et al., "Grad-CAM++", WACV 2018, https://arxiv.org/abs/1710.11063.
+      Verified.
     """
     check_pool(pool)
     return layer_map(_weigh, f, layer, score=score, resize=resize, relu=relu, pool=pool)

@@ -38,6 +38,7 @@ def guided_grad_cam(
     References:
       Selvaraju et al., "Grad-CAM", ICCV 2017, https://arxiv.org/abs/1610.02391,
       section 3.2.
+      Verified.
     """
     check_pool(pool)
     return explainer(

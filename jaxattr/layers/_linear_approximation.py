@@ -44,6 +44,7 @@ def linear_approximation(
     References:
       Li et al., TCSVT 2021, https://arxiv.org/abs/2109.00222, which compares with it at
       the clip.
+      From code.
     """
     if layer is None:
         return explainer(_of_the_clip, f, single=True, score=score)

@@ -56,6 +56,7 @@ def score_cam(
       Wang et al., "Score-CAM", CVPR 2020 workshops, https://arxiv.org/abs/1910.01279
       (what it subtracts, the score of a baseline, the soft-max cancels); "score": Li et
       al., TCSVT 2021, https://arxiv.org/abs/2109.00222.
+      Verified.
     """
     if weights not in get_args(Weights):
         raise ValueError(

@@ -46,6 +46,7 @@ def xgrad_cam(
 
     References:
       Fu et al., "Axiom-based Grad-CAM", BMVC 2020, https://arxiv.org/abs/2008.02312.
+      Verified.
     """
     check_pool(pool)
     return layer_map(_weigh, f, layer, score=score, resize=resize, relu=relu, pool=pool)

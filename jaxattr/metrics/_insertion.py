@@ -42,8 +42,9 @@ def insertion(
         input `segments`.
       order: "most_first" (MoRF) or "least_first" (LeRF).
       substitute: "mean" (0, the mean colour in network units), "clip_mean" (of every
-        channel), "blur" (20 pixels at 112), "median" (over time), "black" (of a
-        network with `spec`), or an array that broadcasts to the clip.
+        channel), "blur" (20 pixels at 112), "median" (over time), "noise" (of every
+        channel's mean and spread), "black" (of a network with `spec`), or an array that
+        broadcasts to the clip.
       score: what is measured; see `jaxattr.Score`. The target need not be predicted.
       chunk: states evaluated side by side; changes memory, never the result.
       block: another size of block, (h, w) or (t, h, w) voxels; it must divide the

@@ -77,6 +77,7 @@ def activation_maximisation(
       Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", ICLR 2014
       workshop, https://arxiv.org/abs/1312.6034, section 2; the total variation in space
       and time is our reading of Mahendran and Vedaldi, CVPR 2015.
+      Verified but for that.
     """
     check_choice("start", start, get_args(Start))
     check_count("num_iterations", num_iterations)

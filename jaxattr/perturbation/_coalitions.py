@@ -6,36 +6,25 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._expectation import each
-from jaxattr._segments import shown
 
 
 def scores_of(
-    s: Callable[[jax.Array], jax.Array],
+    score: Callable[[jax.Array], jax.Array],
     coalitions: jax.Array,
-    segments: jax.Array,
-    clip: jax.Array,
-    base: jax.Array,
     *,
     chunk: int | None,
 ) -> jax.Array:
-    """The score with only those segments shown, and the substitute elsewhere.
+    """The score with only those segments shown.
 
     Args:
-      s: clip -> [].
-      coalitions: [n, M] bool, the segments that are shown.
-      segments: [T, H, W] labels.
-      clip: [T, H, W, C].
-      base: likewise, the substitute.
+      score: segments that are shown, [M] bool -> [].
+      coalitions: [n, M] bool.
       chunk: evaluated side by side.
 
     Returns:
       [n].
     """
-
-    def one(index):
-        return s(shown(coalitions[index], segments, clip, base))
-
-    return each(one, len(coalitions), chunk=chunk)
+    return each(lambda i: score(coalitions[i]), len(coalitions), chunk=chunk)
 
 
 def all_coalitions(num_segments: int) -> jax.Array:

@@ -5,16 +5,25 @@ the mask is 0, keeps the target. `step` adds that masks be solid in space and ti
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 from jaxattr._score import Network, Score
+from jaxattr.perturbation._channel_extremal_perturbation import (
+    ChannelMasks,
+    channel_extremal_perturbation,
+)
 from jaxattr.perturbation._extremal import ExtremalMasks, extremal
-from jaxattr.perturbation._presets import ExtremalConfig
+from jaxattr.perturbation._presets import ExtremalConfig, check_choice
+
+Over = Literal["voxel", "channel"]
 
 
 def extremal_perturbation(
     f: Network,
     *,
     areas: Sequence[float],
+    over: Over = "voxel",
+    at: str | None = None,
     mode: str = "volume",
     preset: str | ExtremalConfig = "fast",
     variant: str = "preserve",
@@ -23,7 +32,7 @@ def extremal_perturbation(
     ties: str | None = None,
     score: Score = "log_prob",
     chunk: int | None = None,
-) -> Callable[..., ExtremalMasks]:
+) -> Callable[..., ExtremalMasks | ChannelMasks]:
     r"""Finds, for each area, the mask of that size that best keeps the target.
 
     For every area :math:`a`, minimises :math:`\rho - \log p(x \otimes m) + \lambda_t
@@ -34,6 +43,10 @@ def extremal_perturbation(
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
       areas: shares of the volume to keep, each in (0, 1).
+      over: "voxel", masks of the clip; "channel", masks of a layer's channels: what
+        comes back is `channel_extremal_perturbation(f, at, ...)`, which says more, and
+        takes neither `mode` nor `perturbation`.
+      at: name of that layer, as `jaxattr.list_taps` shows it; None takes `f.spec.tap`.
       mode: "volume" fills the area over the whole clip (3-D extremal perturbation);
         "per_frame" in every frame (2-D).
       preset: "fast", 40 iterations after a start from 5 gradients; "paper", the
@@ -54,11 +67,13 @@ def extremal_perturbation(
       chunk: areas optimised side by side; None takes all. Changes memory and rounding.
 
     Returns:
-      `explain(clip, target, *, key=None) -> ExtremalMasks`.
+      `explain(clip, target, *, key=None) -> ExtremalMasks`, or `ChannelMasks` over
+      channels.
 
     Raises:
-      ValueError: areas empty or outside (0, 1), an unknown choice; from `explain`, a
-        missing key, a clip that is not one array [T, H, W, C].
+      ValueError: areas empty or outside (0, 1), an unknown choice, a setting that is
+        not for voxels or channels; from `explain`, a missing key, a clip that is not
+        one array [T, H, W, C].
 
     References:
       Fong, Patrick and Vedaldi, "Understanding Deep Networks via Extremal Perturbations
@@ -69,17 +84,28 @@ def extremal_perturbation(
       a mask of exactly 1 the slope of the last interval of the pyramid instead of 0;
       "dual" for any number of areas; shuffled ties in "per_frame" too, where the paper
       leaves the order to the sort.
+      From code; over channels our reading.
     """
-    return extremal(
-        f,
-        areas,
-        mode=mode,
-        preset=preset,
-        variant=variant,
-        perturbation=perturbation,
-        num_iterations=num_iterations,
-        ties=ties,
-        score=score,
-        chunk=chunk,
-        core=False,
-    )
+    check_choice("over", over, get_args(Over))
+    common = {
+        "areas": areas,
+        "preset": preset,
+        "variant": variant,
+        "num_iterations": num_iterations,
+        "ties": ties,
+        "score": score,
+        "chunk": chunk,
+    }
+    if over == "channel":
+        if (mode, perturbation) != ("volume", "blur"):
+            raise ValueError(
+                "`mode` and `perturbation` are of masks of the clip: leave them out "
+                f"with over='channel', got {mode!r} and {perturbation!r}."
+            )
+        return channel_extremal_perturbation(f, at, **common)
+    if at is not None:
+        raise ValueError(
+            f"`at` names a layer for over='channel', and a mask over voxels is of the "
+            f"clip: leave it out, got {at!r}."
+        )
+    return extremal(f, mode=mode, perturbation=perturbation, core=False, **common)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxattr._expectation import check_chunk, check_count, each
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
-from jaxattr._segments import paint, segment_inputs, shown, sizes
-from jaxattr._substitute import check_substitute, fill_in
+from jaxattr._segments import paint, segment_inputs, sizes
+from jaxattr._substitute import check_substitute
+from jaxattr.perturbation._hiding import BY_SEGMENT, hiding_segments
 
 
 class GreedyRegions(NamedTuple):
@@ -52,7 +53,8 @@ def greedy_regions(
       num_segments: M, above every label of the segmentation; static.
       num_regions: segments to choose, at most M.
       substitute: what hidden segments are: "mean" (0 in network units), "clip_mean",
-        "blur", "median" (over time), "black" or an array.
+        "segment_mean", "blur", "median" (over time), "noise", "freeze" (what was shown
+        before), "black" or an array.
       score: what to raise; see `jaxattr.Score`.
       chunk: sets evaluated side by side; changes memory and rounding.
 
@@ -81,7 +83,7 @@ def greedy_regions(
             f"{num_regions}."
         )
     check_chunk(chunk)
-    name, value = check_substitute(substitute, f)
+    name, value = check_substitute(substitute, f, BY_SEGMENT)
     return explainer(
         _greedy,
         f,
@@ -110,7 +112,7 @@ def _greedy(
     chunk,
 ):
     s = bind(f, clip, target, score)
-    base = fill_in(name, value, clip)
+    show = hiding_segments(name, value, clip, segments, num_segments)
     labels = jnp.arange(num_segments, dtype=jnp.int32)
     present = sizes(segments, num_segments) > 0
 
@@ -118,7 +120,7 @@ def _greedy(
         chosen, _ = carry
 
         def one_more(label):
-            return s(shown(chosen | (labels == label), segments, clip, base))
+            return s(show(chosen | (labels == label)))
 
         scores = each(one_more, num_segments, chunk=chunk)
         # A NaN compares with nothing: it has to win, or nobody would see it.
@@ -131,7 +133,7 @@ def _greedy(
         # Once all are shown every further set is the whole clip.
         return (chosen, rank), (jnp.where(found, best, -1), scores[best])
 
-    nothing = s(base)
+    nothing = s(show(jnp.zeros(num_segments, bool)))
     start = jnp.zeros(num_segments, bool), jnp.zeros(num_segments, nothing.dtype)
     (chosen, rank), (order, curve) = jax.lax.scan(step, start, length=num_regions)
 

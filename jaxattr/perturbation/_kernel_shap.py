@@ -10,8 +10,9 @@ from jaxattr._expectation import check_chunk, check_count
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
 from jaxattr._segments import paint, segment_inputs, sizes
-from jaxattr._substitute import check_substitute, fill_in
+from jaxattr._substitute import check_substitute
 from jaxattr.perturbation._coalitions import all_coalitions, scores_of
+from jaxattr.perturbation._hiding import BY_SEGMENT, hiding_segments
 from jaxattr.perturbation._least_squares import (
     Fit,
     predict,
@@ -63,7 +64,8 @@ def kernel_shap(
       num_segments: M, above every label of the segmentation; static.
       num_samples: sets drawn, rounded up to pairs.
       substitute: what hidden segments become: "mean" (0 in network units),
-        "clip_mean", "blur", "median" (over time), "black" or an array.
+        "clip_mean", "segment_mean", "blur", "median" (over time), "noise", "freeze"
+        (what was shown before), "black" or an array.
       score: what to explain; see `jaxattr.Score`.
       chunk: sets evaluated side by side; changes memory and rounding.
 
@@ -86,7 +88,7 @@ def kernel_shap(
     inputs = segment_inputs(num_segments)
     check_count("num_samples", num_samples)
     check_chunk(chunk)
-    name, value = check_substitute(substitute, f)
+    name, value = check_substitute(substitute, f, BY_SEGMENT)
     return explainer(
         _kernel_shap,
         f,
@@ -117,7 +119,7 @@ def _kernel_shap(
     chunk,
 ):
     s = bind(f, clip, target, score)
-    base = fill_in(name, value, clip)
+    show = hiding_segments(name, value, clip, segments, num_segments)
     present = sizes(segments, num_segments) > 0
     # No more than 2**30 sets are ever counted: an int32 numbers them.
     if num_segments < 31 and 2**num_segments <= 2 * num_segments + num_samples + 2:
@@ -128,7 +130,7 @@ def _kernel_shap(
     z = jnp.concatenate([jnp.zeros((1, num_segments), bool), present[None], z])
     drawn = jnp.concatenate([jnp.zeros(2, bool), drawn])
     z = z & present[None]
-    scores = scores_of(s, z, segments, clip, base, chunk=chunk)
+    scores = scores_of(lambda kept: s(show(kept)), z, chunk=chunk)
     nothing, everything = scores[0], scores[1]
     weights = _weights(z, drawn, present, scores.dtype)
 

@@ -11,8 +11,9 @@ from jaxattr._expectation import check_chunk, check_count
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
 from jaxattr._segments import paint, segment_inputs, sizes
-from jaxattr._substitute import check_substitute, fill_in
+from jaxattr._substitute import check_substitute
 from jaxattr.perturbation._coalitions import scores_of
+from jaxattr.perturbation._hiding import BY_SEGMENT, hiding_segments
 from jaxattr.perturbation._least_squares import (
     predict,
     weighted_least_squares,
@@ -64,7 +65,8 @@ def lime(
       ridge: alpha; at 0 the least squares of the least norm. It pulls coefficients to
         0, the more the fewer samples: compare maps of equal settings only.
       substitute: what hidden segments become: "mean" (0 in network units),
-        "clip_mean", "blur", "median" (over time), "black" or an array.
+        "clip_mean", "segment_mean", "blur", "median" (over time), "noise", "freeze"
+        (what was shown before), "black" or an array.
       score: what to explain; see `jaxattr.Score`.
       chunk: samples evaluated side by side; changes memory and rounding.
 
@@ -80,8 +82,8 @@ def lime(
     References:
       Ribeiro, Singh and Guestrin, "Why Should I Trust You?", KDD 2016,
       https://arxiv.org/abs/1602.04938; kernel, width and ridge as in its reference
-      package, from memory: our reading. Deviation: hidden segments take the substitute,
-      not their own mean colour.
+      package, from memory: our reading. Deviation: its hidden segments take their own
+      mean colour, which here is "segment_mean".
     """
     inputs = segment_inputs(num_segments)
     check_count("num_samples", num_samples)
@@ -90,7 +92,7 @@ def lime(
         raise ValueError(f"`kernel_width` must be positive, got {kernel_width!r}.")
     if not (isinstance(ridge, numbers.Real) and ridge >= 0):
         raise ValueError(f"`ridge` must be at least 0, got {ridge!r}.")
-    name, value = check_substitute(substitute, f)
+    name, value = check_substitute(substitute, f, BY_SEGMENT)
     return explainer(
         _lime,
         f,
@@ -125,7 +127,7 @@ def _lime(
     chunk,
 ):
     s = bind(f, clip, target, score)
-    base = fill_in(name, value, clip)
+    show = hiding_segments(name, value, clip, segments, num_segments)
     present = sizes(segments, num_segments) > 0
 
     def draw(index):
@@ -133,7 +135,7 @@ def _lime(
         return present & (coins | (index == 0))
 
     z = jax.vmap(draw)(jnp.arange(num_samples, dtype=jnp.int32))
-    scores = scores_of(s, z, segments, clip, base, chunk=chunk)
+    scores = scores_of(lambda kept: s(show(kept)), z, chunk=chunk)
     features = z.astype(scores.dtype)
     share = features.sum(1) / present.sum().astype(scores.dtype)
     width = kernel_width.astype(scores.dtype)

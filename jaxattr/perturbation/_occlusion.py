@@ -12,7 +12,8 @@ import numpy as np
 from jaxattr._expectation import check_chunk, each
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
-from jaxattr._substitute import check_substitute, fill_in
+from jaxattr._substitute import check_substitute
+from jaxattr.perturbation._hiding import BY_VOXEL, hiding
 
 Extent = tuple[int | None, int | None, int | None]
 Reduce = Literal["mean", "sum"]
@@ -57,8 +58,9 @@ def occlusion(
         quarter of the frames and a seventh of rows and columns.
       stride: likewise, at most the window; None takes half of the window.
       substitute: what stands in the window: "mean" (0 in network units), "clip_mean",
-        "blur", "median" (over time), "black" or an array. Single frames that turn grey
-        flicker: "median" does not.
+        "blur", "median" (over time), "noise", "freeze" (what was there before the
+        window, in the first frames the first), "black" or an array. Single frames that
+        turn grey flicker: "median" and "freeze" do not.
       reduce: "mean" over the windows that cover a voxel, or "sum", with which voxels
         near the border get less.
       score: what to explain; see `jaxattr.Score`.
@@ -79,7 +81,7 @@ def occlusion(
     if reduce not in get_args(Reduce):
         raise ValueError(f"`reduce` must be one of {get_args(Reduce)}, got {reduce!r}.")
     check_chunk(chunk)
-    name, value = check_substitute(substitute, f)
+    name, value = check_substitute(substitute, f, BY_VOXEL)
     return explainer(
         _occlusion,
         f,
@@ -117,7 +119,7 @@ def _occlusion(f, clip, target, value, *, score, window, stride, name, reduce, c
         for axis in zip(shape, sides, _steps(stride, sides), strict=True)
     ]
     s = bind(f, clip, target, score)
-    base = fill_in(name, value, clip)
+    show = hiding(name, value, clip)
     covers = [  # [voxels, positions] of every axis.
         (jnp.arange(size, dtype=jnp.int32)[:, None] >= at[None])
         & (jnp.arange(size, dtype=jnp.int32)[:, None] < at[None] + side)
@@ -129,7 +131,7 @@ def _occlusion(f, clip, target, value, *, score, window, stride, name, reduce, c
         places = jnp.unravel_index(index, counts)
         t, y, x = (cover[:, place] for cover, place in zip(covers, places, strict=True))
         inside = t[:, None, None] & y[None, :, None] & x[None, None]
-        return s(jnp.where(inside[..., None], base, clip))
+        return s(show(~inside))
 
     scores = each(hidden, math.prod(counts), chunk=chunk)
     drops = (s(clip) - scores).reshape(counts)

@@ -8,8 +8,8 @@ import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
+from jaxattr._substitute import fill_in
 from jaxattr.perturbation._pyramid import blur_pyramid, show
 
 Show = Callable[[jax.Array], jax.Array]
@@ -23,21 +23,13 @@ def _fade(clip, blur):
     return lambda mask: mask[..., None] * clip
 
 
-def _towards(substitute):
-    def operator(clip, blur):
-        hidden = substitute(clip)
-        return lambda mask: _between(hidden, clip, mask)
-
-    return operator
+def towards(hidden: jax.Array, clip: jax.Array) -> Show:
+    """Shows `hidden` [T, H, W, C] where the mask is 0, in proportion between."""
+    return lambda mask: _between(hidden, clip, mask)
 
 
-def _noise(clip):
-    """Every channel's own mean and spread, the same pattern for every clip."""
-    pattern = jax.random.normal(jax.random.key(0), clip.shape, clip.dtype)
-    return (
-        clip.mean((0, 1, 2), keepdims=True)
-        + clip.std((0, 1, 2), keepdims=True) * pattern
-    )
+def _substitute(name):
+    return lambda clip, blur: towards(fill_in(name, None, clip), clip)
 
 
 def _freeze(clip, blur):
@@ -60,8 +52,8 @@ def _between(hidden, shown, mask):
 OPERATORS: dict[str, Callable[[jax.Array, float], Show]] = {
     "blur": _blur,
     "fade": _fade,
-    "clip_mean": _towards(lambda clip: clip.mean((0, 1, 2), keepdims=True)),
-    "median": _towards(lambda clip: jnp.median(clip, 0, keepdims=True)),
-    "noise": _towards(_noise),
+    "clip_mean": _substitute("clip_mean"),
+    "median": _substitute("median"),
+    "noise": _substitute("noise"),
     "freeze": _freeze,
 }

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import narrow, widen
+from jaxattr._clip import wide
 from jaxattr._comoments import comoments
 from jaxattr._expectation import check_chunk, check_count
 from jaxattr._explainer import explainer
 from jaxattr._resize import to_clip
 from jaxattr._score import Network, Score, bind
-from jaxattr._substitute import check_substitute, fill_in
+from jaxattr._substitute import check_substitute
+from jaxattr.perturbation._hiding import BY_VOXEL, hiding
 from jaxattr.program import Axis
 
 
@@ -78,7 +79,8 @@ def rise(
         all frames, (t, 1, 1) one number for each.
       keep: probability that a cell is shown, in (0, 1). With 0.1 the clip looks empty.
       substitute: what hidden voxels become: "mean" (0 in network units), "clip_mean",
-        "blur", "median" (over time), "black" or an array.
+        "blur", "median" (over time), "noise", "freeze" (what was shown before),
+        "black" or an array.
       center: the slope instead of the published sum.
       score: what to explain; see `jaxattr.Score`.
       chunk: masks evaluated side by side; changes memory and rounding.
@@ -111,7 +113,7 @@ def rise(
         raise ValueError(
             f"`tolerance` must be None or a share of at least 0, got {tolerance!r}."
         )
-    name, value = check_substitute(substitute, f)
+    name, value = check_substitute(substitute, f, BY_VOXEL)
     return explainer(
         _rise,
         f,
@@ -166,14 +168,12 @@ def _rise(
             f"`grid` {grid} has more cells than the clip has voxels, {shape}."
         )
     s = bind(f, clip, target, score)
-    x = widen(clip)
-    base = widen(fill_in(name, value, clip))
-    keep = keep.astype(x.dtype)
+    show = hiding(name, value, clip)
+    keep = keep.astype(wide(clip.dtype))
 
     def sample(index):
         mask = _mask(jax.random.fold_in(key, index), shape, grid, keep)
-        seen = base + mask[..., None] * (x - base)
-        scored = s(narrow(seen, clip))
+        scored = s(show(mask))
         mask = mask.astype(jnp.promote_types(mask.dtype, scored.dtype))
         return scored, mask if center else scored.astype(mask.dtype) * mask
 

@@ -49,6 +49,7 @@ def step(
       Attribution", IEEE TCSVT 2021, https://arxiv.org/abs/2109.00222. Deviations as in
       `extremal_perturbation`; where an area has room for more places than there are,
       all are asked to be 1 instead of a mean over none.
+      From code.
     """
     return extremal(
         f,

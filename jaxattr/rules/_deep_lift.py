@@ -75,6 +75,7 @@ def deep_lift(
       rounding, rather than below 1e-7; a layer with weights ends where the next
       non-linearity begins, so that batch norm belongs to it; products and quotients,
       of which the paper has none, are ours. `jax.lax.stop_gradient` stops nothing here.
+      Verified; products, quotients and maxima are our reading.
     """
     if rule not in _NUM_PARTS:
         raise ValueError(

@@ -52,6 +52,7 @@ def guided_backprop(
       Springenberg et al., "Striving for Simplicity", ICLR 2015 workshop,
       https://arxiv.org/abs/1412.6806; on what it shows: Nie, Zhang and Patel, ICML
       2018, https://arxiv.org/abs/1805.07039. At an input of exactly 0 nothing passes.
+      Verified.
     """
     return explainer(_rectified_gradient, f, score=score, backward=_guided)
 
@@ -75,6 +76,7 @@ def deconvnet(f: Network, *, score: Score = "logit") -> Callable[..., RuleAttrib
     References:
       Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV
       2014, https://arxiv.org/abs/1311.2901.
+      Verified.
     """
     return explainer(_rectified_gradient, f, score=score, backward=_deconvnet)
 

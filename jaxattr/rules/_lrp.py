@@ -88,6 +88,7 @@ def lrp(
       https://arxiv.org/abs/1706.07206; attention: Achtibat et al., "AttnLRP", ICML
       2024, https://arxiv.org/abs/2402.05602. gamma is the form for inputs of any sign;
       with inputs that are not negative and a positive z it is the textbook's.
+      Verified; attention from code.
     """
     if isinstance(rules, (str, tuple, type)) or not callable(rules):
         rules = _resolved(rules)
@@ -162,6 +163,7 @@ def deep_taylor(
     References:
       Montavon et al., "Explaining nonlinear classification decisions with deep Taylor
       decomposition", Pattern Recognition 2017, https://arxiv.org/abs/1512.02479.
+      Verified.
     """
     if (low is None) != (high is None) or (low is not None and not low < high):
         raise ValueError(

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxattr.perturbation import ExtremalConfig, channel_extremal_perturbation
+from jaxattr.perturbation import (
+    ExtremalConfig,
+    channel_extremal_perturbation,
+    extremal_perturbation,
+)
 
 SHAPE, CHANNELS, CLASSES = (3, 4, 6, 2), 7, 4
 CLIP = np.random.default_rng(0).normal(size=SHAPE)
@@ -34,7 +38,7 @@ def published(num_iterations, **settings):
     return ExtremalConfig(num_iterations=num_iterations, ties="expected", **settings)
 
 
-def slow_masks(area, target, config, variant):
+def slow_masks(area, target, config, variant, score="log_prob"):
     """The published iteration in NumPy: momentum, a sort, gradients by hand."""
     pooled = features(CLIP).mean((0, 1, 2))
     weights = pooled[:, None] * HEAD  # The logits are m @ weights.
@@ -44,7 +48,12 @@ def slow_masks(area, target, config, variant):
     m, buffer, history = np.ones(CHANNELS), None, []
     for t in range(config.num_iterations):
         seen, reward, slope = m.copy(), 0.0, np.zeros(CHANNELS)
-        if variant != "delete":
+        if score == "margin":  # The contrastive reward: less the best other class.
+            z = m @ weights
+            other = max(set(range(CLASSES)) - {target}, key=z.__getitem__)
+            reward -= z[target] - z[other]
+            slope -= weights[:, target] - weights[:, other]
+        elif variant != "delete":
             p = softmax(m @ weights)
             reward -= np.log(p[target])
             slope -= weights @ (one_hot - p)
@@ -66,15 +75,21 @@ def slow_masks(area, target, config, variant):
     return seen, np.array(history)
 
 
-@pytest.mark.parametrize("variant", ["preserve", "dual"])
-def test_published_iterations_match_a_slow_rewrite(variant):
+@pytest.mark.parametrize(
+    ("variant", "score"),
+    [("preserve", "log_prob"), ("preserve", "margin"), ("dual", "log_prob")],
+)
+def test_published_iterations_match_a_slow_rewrite(variant, score):
     config = published(25, learning_rate=0.004)  # Seven channels: larger steps jump.
     areas, target = (0.3, 0.6), 1
-    result = channel_extremal_perturbation(
-        network, "cells", areas=areas, preset=config, variant=variant
-    )(CLIP, target)
+    settings = {"areas": areas, "preset": config, "variant": variant, "score": score}
+    if variant == "dual":
+        explain = channel_extremal_perturbation(network, "cells", **settings)
+    else:
+        explain = extremal_perturbation(network, over="channel", at="cells", **settings)
+    result = explain(CLIP, target)
     for i, area in enumerate(areas):
-        mask, history = slow_masks(area, target, config, variant)
+        mask, history = slow_masks(area, target, config, variant, score)
         assert np.ptp(mask) > 0.2  # It has left its start.
         np.testing.assert_allclose(result.channels[i], mask, rtol=0, atol=1e-10)
         np.testing.assert_allclose(result.history.reward[i], history[:, 0], rtol=1e-10)
@@ -204,6 +219,21 @@ def test_bad_settings_are_named_at_once(settings, name):
     settings = {"layer": "cells", "areas": (0.3,), **settings}
     with pytest.raises(ValueError, match=f"`{name}`"):
         channel_extremal_perturbation(network, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"over": "frame"}, "over"),
+        ({"over": "channel", "at": "cells", "mode": "per_frame"}, "mode"),
+        ({"over": "channel", "at": "cells", "perturbation": "fade"}, "perturbation"),
+        ({"over": "channel"}, "layer"),
+        ({"at": "cells"}, "at"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(settings, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        extremal_perturbation(network, areas=(0.3,), **settings)
 
 
 def test_unknown_and_flat_layers_are_named():
