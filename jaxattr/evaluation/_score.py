@@ -85,6 +85,8 @@ class Scorer:
             elif metric.kind == "host":
                 heat = np.asarray(explained.heats[self._heat_of[place]])
                 found[place] = _on_host(choice, heat, truth)
+            elif metric.kind == "method" and explainer.needs_truth:
+                found[place] = Scored(None, "refused", "its areas differ by clip")
             elif metric.kind == "method":
                 found[place] = self._on_method(
                     place, explainer, clip, target, truth, keys[place]

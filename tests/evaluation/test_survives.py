@@ -25,6 +25,7 @@ weights = "evidence"
 [[data]]
 kind = "evidence"
 family = "motion"
+certified = false
 [[methods]]
 name = "smooth_grad"
 num_samples = 64
@@ -48,7 +49,13 @@ def home(tmp_path_factory):
 
 
 def start(home, out, *options):
-    code = "import sys; from _jaxattr_command import main; sys.exit(main())"
+    # A shell's background job, as these tests may be, ignores Ctrl-C.
+    code = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from _jaxattr_command import main
+sys.exit(main())
+"""
     return subprocess.Popen(
         [
             *(sys.executable, "-c", code, "evaluate", str(home / "settings.toml")),
@@ -87,8 +94,8 @@ def test_twenty_kills_change_no_row(home, undisturbed, tmp_path):
     for _ in range(20):
         before = records.stat().st_size if records.exists() else -1
         process = start(home, tmp_path)
-        # At work, or still starting in every fourth life.
-        while draw.random() < 0.75 and process.poll() is None:
+        at_work = draw.random() < 0.75  # Or still starting.
+        while at_work and process.poll() is None:
             if records.exists() and records.stat().st_size > max(before, 0):
                 break
             time.sleep(0.02)
@@ -101,7 +108,25 @@ def test_twenty_kills_change_no_row(home, undisturbed, tmp_path):
             sizes.add(records.stat().st_size)
     (told,) = finish(start(home, tmp_path))
     assert kills >= 10, told
-    assert len(sizes) > 4
+    assert len(sizes) > 4, sizes
+    assert rows(tmp_path) == undisturbed
+
+
+def test_ctrl_c_ends_between_clips(home, undisturbed, tmp_path):
+    process, records = start(home, tmp_path), tmp_path / "records-0of1.jsonl"
+    while not (records.exists() and records.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    lines = records.read_bytes()
+    assert lines.endswith(b"\n")
+    done = lines.count(b"\n") // 4
+    assert lines.count(b"\n") == 4 * done
+    (told,) = finish(start(home, tmp_path))
+    assert f"{12 - done} clips done, {done} were already" in told
     assert rows(tmp_path) == undisturbed
 
 
