@@ -256,7 +256,7 @@ def test_methods_and_metrics_that_refuse(tmp_path):
         assert [r["status"] for r in found] == ["ok", *["refused"] * 5]
         assert "`block`" in found[1]["message"]
         assert "`spec`" in found[2]["message"]
-        assert "attention" in found[3]["message"]
+        assert "`tokens`" in found[3]["message"]
 
 
 def test_the_network_s_own_answer_is_explained(tmp_path):
@@ -336,6 +336,7 @@ def test_metrics_of_methods_and_the_other_order(tmp_path):
     assert found["stability"]["value"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_an_area_told_by_the_evidence(tmp_path):
     """The oracle line: each clip's own share, with one compiled program."""
     method = {"name": "extremal_perturbation", "label": "oracle", "areas": "evidence"}
