@@ -107,7 +107,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         "methods[3]: only Python can give masking_model its params.",
         "metrics[0]: no metric 'auprk'; did you mean auprc",
         "metrics[1]: no key `num_step`; did you mean num_steps",
-        "metrics[2].heatmap: no key `blurr`; did you mean blur?",
+        "metrics[2].heatmap: no key `blurr`; did you mean blur",
         "metrics[2]: `unit` must be one of",
         "methods: 'step' is there 2 times; give each its own `label`.",
     ):
