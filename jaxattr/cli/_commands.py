@@ -13,6 +13,7 @@ from rich.table import Table
 
 from jaxattr.cli._console import console
 from jaxattr.cli._diagnose import diagnose
+from jaxattr.cli._evaluate import evaluate
 from jaxattr.cli._methods import pick
 from jaxattr.cli._paths import home
 from jaxattr.cli._prepare import check_model, numbers, prepare
@@ -190,6 +191,7 @@ def doctor() -> int:
         ("pillow", "video"),
         ("matplotlib", "viz"),
         ("scikit-image", "data"),
+        ("pyarrow", "data"),
         ("safetensors", "models"),
     ):
         table.add_row(name, _version(name, f"missing: pip install 'jaxattr[{extra}]'"))
@@ -211,6 +213,7 @@ COMMANDS = {
     "demo": demo,
     "explain": explain,
     "diagnose": diagnose,
+    "evaluate": evaluate,
     "convert": convert,
     "train": train,
     "models": models,

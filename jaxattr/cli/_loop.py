@@ -42,7 +42,7 @@ def work_through(
         entries.append(viz.IndexEntry(*entry, **fields))
         finish(entries)
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("starting", total=len(jobs) * worker.units)
         for index, job in enumerate(jobs):
             _interrupt.check()
@@ -51,6 +51,20 @@ def work_through(
             _one(worker, job, index, len(jobs), advance, add)
             progress.update(task, completed=(index + 1) * worker.units)
     return entries
+
+
+def progress_bar() -> Progress:
+    """A bar with what is done and the time that is left."""
+    return Progress(
+        TextColumn("{task.description:<32}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
 
 
 def summarise(entries: Sequence[viz.IndexEntry], what: str) -> int:
@@ -79,19 +93,6 @@ def _one(worker, job, index, count, advance, add):
         console.print(f"  [red]failed[/] {escape(f'{job.title}: {error}')}")
         with _interrupt.held():
             add(job.title, error=str(error))
-
-
-def _progress():
-    return Progress(
-        TextColumn("{task.description:<32}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
 
 
 def _make_folder(out):

@@ -2,12 +2,11 @@
 
 import ast
 import contextlib
-import difflib
 import inspect
-import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxattr._checking import NoNetwork, nearest
 from jaxattr._registry import METHODS
 from jaxattr.cli._main import CommandError
 
@@ -56,15 +55,8 @@ def pick(
     for text in special:
         _assign(text, chosen)
     for name, settings in chosen.items():
-        METHODS[name].transform(_NoNetwork(), **settings)  # Checks them, runs nothing.
+        METHODS[name].transform(NoNetwork(), **settings)  # Checks them, runs nothing.
     return chosen
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the names that were perhaps meant."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
-    return f"; did you mean {' or '.join(close or known[:12])}?"
 
 
 def _settings(name):
@@ -83,22 +75,6 @@ def _check_taken(option, chosen):
             f"`--{option}` is no setting of {', '.join(chosen)}: leave it out, or name "
             f"a method that has it ({', '.join(owners)})."
         )
-
-
-class _NoNetwork:
-    """Stands for a network, and has all that the spec of a port can hold."""
-
-    spec = types.SimpleNamespace(
-        tap="layer",
-        taps=(("layer", ()),),
-        tokens=(1, 1, 1),
-        class_token=False,
-        mean=(0,),
-        std=(1,),
-    )
-
-    def __call__(self, clip):
-        return clip
 
 
 def _assign(text, chosen):

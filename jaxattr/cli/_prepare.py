@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxattr._checking import nearest
 from jaxattr.cli._main import CommandError
-from jaxattr.cli._methods import nearest
 from jaxattr.cli._paths import folder_names, printable
 from jaxattr.cli._targets import read_labels
 from jaxattr.cli._worker import Job, Run

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxattr._checking import nearest
 from jaxattr.cli._main import CommandError
-from jaxattr.cli._methods import nearest
 
 
 def read_labels(path: str) -> tuple[str, ...]:

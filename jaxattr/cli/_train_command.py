@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
+from jaxattr._checking import nearest
 from jaxattr.cli._console import console
 from jaxattr.cli._main import CommandError
-from jaxattr.cli._methods import nearest
 
 
 def train(

@@ -1,0 +1,64 @@
+"""Clips of a family of evidence, certified for the network that is explained."""
+
+from jaxattr.data import Samples, evidence
+
+_BLOCK, _LOOK = 32, 8  # Judged at once; looked at for every clip wanted, at most.
+
+
+def check_evidence(
+    num: int | None,
+    *,
+    family: str,
+    split: str = "test",
+    certified: bool = True,
+    seed: int = 0,
+) -> None:
+    """Raises ValueError for what `evidence_samples` could not make."""
+    evidence.labels(family)
+    evidence.split_key(split, seed=seed)
+    if num is None:
+        raise ValueError("`clips` is missing: a family has no end.")
+    if split == "dev" and evidence.FAMILIES[family].test_only:
+        raise ValueError(f"`family` {family!r} is only ever tested on: not on 'dev'.")
+
+
+def evidence_samples(
+    f,
+    num: int,
+    *,
+    family: str,
+    split: str = "test",
+    certified: bool = True,
+    seed: int = 0,
+) -> Samples:
+    """The first samples of a split that are certified for a network.
+
+    Args:
+      f: the network.
+      num: how many; fewer if `8 * num` samples do not hold so many.
+      family: of `evidence.FAMILIES`, which is their group.
+      split: "train", "dev" or "test".
+      certified: whether only those count that the network answers right, from the
+        evidence alone too, and no longer without it; see `evidence.certify`.
+      seed: of the split.
+
+    Raises:
+      ValueError: the network has no logit for the family's classes, or none of the
+        samples looked at is certified.
+    """
+    if not certified:
+        return evidence.samples(family, split=split, num=num, seed=seed)
+    found = _certified(f, family, evidence.split_key(split, seed=seed), num)
+    if not found:
+        raise ValueError(f"no clip of {family!r} is certified for this network.")
+    return evidence.samples(family, split=split, indices=found, seed=seed)
+
+
+def _certified(f, family, key, num):
+    judge = evidence.certify(f, family, num_windows=1)
+    block, found, looked = min(num, _BLOCK), [], 0
+    while len(found) < num and looked < _LOOK * num:
+        part = evidence.certified_samples(judge, key, block, start=looked)
+        found += part.indices.tolist()
+        looked += block
+    return found[:num]

@@ -1,0 +1,150 @@
+"""Videos, GIFs and folders of frames in one folder, with labels and boxes beside."""
+
+import csv
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxattr.data import ClipSpec, Sample, Samples, Source, read_clip
+
+_VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
+
+
+def folder_samples(
+    folder: str,
+    spec: ClipSpec,
+    *,
+    labels: str | None = None,
+    boxes: str | None = None,
+    box: tuple[int, int, int, int] | None = None,
+    sampling: str | None = None,
+    short: str | None = None,
+) -> Samples:
+    """Every video, GIF and folder of frames directly in a folder, by name.
+
+    Args:
+      folder: with the clips.
+      spec: of the network the clips are for.
+      labels: CSV file whose rows are a clip's name, with or without its ending, and its
+        class: a label of the network or an index. Without it the class is 0, of use
+        only where the network's own answer is explained.
+      boxes: JSON file, `{"clips": {name: {"boxes": [...]}}}`: for every frame of the
+        clip's source null or [x0, y0, x1, y1] as shares of the frame, of what `box`
+        leaves of it, from its top left corner.
+      box: top, left, bottom, right in pixels of the source, cut out first.
+      sampling: as of `read_clip`.
+      short: likewise.
+
+    Raises:
+      ValueError: no clips there; labels or boxes that cannot be read.
+    """
+    found = sorted(
+        p
+        for p in pathlib.Path(folder).iterdir()
+        if not p.name.startswith(".") and (p.is_dir() or p.suffix.lower() in _VIDEOS)
+    )
+    if not found:
+        raise ValueError(
+            f"`folder` {folder!r} holds no video, GIF or folder of frames."
+        )
+    reading = {"box": box, "sampling": sampling, "short": short}
+    return _FolderSamples(
+        spec, found, _read_labels(labels, spec), _read_boxes(boxes), reading
+    )
+
+
+class _FolderSamples:
+    """Reads a clip when it is asked for."""
+
+    def __init__(self, spec, paths, labels, boxes, reading):
+        self._spec, self._paths, self._reading = spec, paths, reading
+        self._labels, self._boxes = labels, boxes
+        self.names = [path.name for path in paths]
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index) -> Sample:
+        path = self._paths[index]
+        clip, source = read_clip(path, self._spec, return_source=True, **self._reading)
+        boxes = _find(self._boxes, path)
+        target = _find(self._labels, path)
+        if self._labels and target is None:
+            raise ValueError(f"{path.name} has no row in the file of labels.")
+        return Sample(
+            self.names[index],
+            clip,
+            target or 0,
+            boxes=None if boxes is None else to_clip(boxes, source),
+        )
+
+
+def to_clip(boxes: list[list[float] | None], source: Source) -> np.ndarray:
+    """Boxes of the source's frames in pixels of the clip.
+
+    Args:
+      boxes: one for each frame of the source, [x0, y0, x1, y1] as shares of the box
+        that was cut out, or None.
+      source: of the clip, as `read_clip` returns it.
+
+    Returns:
+      [T, 4] float32 rows (y0, x0, y1, x1), inclusive; NaN where a frame has none, or
+      none within the crop.
+
+    Raises:
+      ValueError: fewer boxes than frames.
+    """
+    geometry, rows = source.geometry, []
+    if source.indices.max() >= len(boxes):
+        raise ValueError(
+            f"there are boxes for {len(boxes)} frames, and none for frame "
+            f"{source.indices.max()}."
+        )
+    sides = np.asarray(geometry.size, np.float64)
+    for index in source.indices:
+        row = boxes[index]
+        if row is None:
+            rows.append([np.nan] * 4)
+            continue
+        x0, y0, x1, y1 = row
+        ends = np.array([[y0, x0], [y1, x1]]) * geometry.resized - geometry.crop
+        inside = (ends[0] < sides).all() and (ends[1] > 0).all()
+        # A pixel belongs to a box that holds its centre, half a pixel in.
+        rows.append((ends - 0.5).ravel().tolist() if inside else [np.nan] * 4)
+    return np.asarray(rows, np.float32)
+
+
+def _find(table: Mapping[str, Any], path: pathlib.Path):
+    return table.get(path.name, table.get(path.stem))
+
+
+def _read_boxes(path):
+    if path is None:
+        return {}
+    try:
+        entries = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["clips"]
+        return {name: entry["boxes"] for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"`boxes` {path!r} cannot be read: {error!r}.") from error
+
+
+def _read_labels(path, spec):
+    if path is None:
+        return {}
+    names = {label: i for i, label in enumerate(getattr(spec, "labels", ()))}
+    found = {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.reader(file), 1):
+            if not row or row[1:2] == ["label"]:
+                continue
+            if len(row) < 2 or not (row[1] in names or row[1].isdecimal()):
+                raise ValueError(
+                    f"`labels` {path!r}: line {number} must be a clip and a label of "
+                    f"the network or an index, got {row}."
+                )
+            known = row[1] in names
+            found[row[0]] = names[row[1]] if known else int(row[1])
+    return found

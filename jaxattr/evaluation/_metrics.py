@@ -1,0 +1,123 @@
+"""The table of metrics: what a settings file may name, and how each is called."""
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxattr import metrics
+
+
+class Metric(NamedTuple):
+    """A metric as an evaluation sees it.
+
+    Attributes:
+      name: in a settings file.
+      function: of `jaxattr.metrics`, or of the same form.
+      pick: what it returns -> the number that is recorded.
+      kind: how it is called. "map": `function(heatmap, truth)`; "host": likewise, not
+        traced; "network": `function(f)(clip, target, heatmap, key=key)`; "values": the
+        same with raw values for the heat map; "method":
+        `function(method, f)(clip, target, key=key)`.
+      direction: what is better, "higher" or "lower".
+      truth: which form of the annotation it compares with: "mask", "boxes" or "window".
+    """
+
+    name: str
+    function: Callable[..., Any]
+    pick: Callable[[Any], Any]
+    kind: Literal["map", "host", "network", "values", "method"]
+    direction: str
+    truth: str | None = None
+
+    @property
+    def settings(self) -> Mapping[str, inspect.Parameter]:
+        """Its settings, by name."""
+        parameters = inspect.signature(self.function).parameters
+        return {
+            name: one
+            for name, one in parameters.items()
+            if one.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+
+    def better(self, settings: Mapping[str, Any]) -> str:
+        """The direction with those settings: taking the coldest first turns it."""
+        if settings.get("order") != "least_first":
+            return self.direction
+        return {"higher": "lower", "lower": "higher"}[self.direction]
+
+
+@functools.partial(jax.jit, static_argnames="threshold")
+def _iou(heatmap, truth, *, threshold: float = 0.5):
+    """Overlap of the evidence and the voxels at that share of the hottest one's heat.
+
+    Nothing of the truth goes into the threshold, unlike in `top_k_iou`.
+    """
+    hot = heatmap >= heatmap.max() * jnp.asarray(threshold, heatmap.dtype)
+    both, either = (hot & truth).sum(), (hot | truth).sum()
+    return both.astype(heatmap.dtype) / either.astype(heatmap.dtype)
+
+
+def _itself(result):
+    return result
+
+
+def _of_head(result):
+    return result.spearman_abs[0]
+
+
+def _on_map(name, truth="mask", field=None, function=None):
+    pick = operator.attrgetter(field) if field else _itself
+    return Metric(
+        name, function or getattr(metrics, name), pick, "map", "higher", truth
+    )
+
+
+def _on_network(name, field, direction, kind="network", function=None):
+    function = function or getattr(metrics, name)
+    return Metric(name, function, operator.attrgetter(field), kind, direction)
+
+
+def _on_method(name, field, direction):
+    return _on_network(name, field, direction, "method")
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            _on_network("insertion", "auc", "higher"),
+            _on_network("deletion", "auc", "lower"),
+            _on_network("aopc", "aopc", "higher"),
+            _on_network("abpc", "abpc", "higher"),
+            _on_network("road", "mean", "lower"),
+            _on_network("faithfulness", "correlation", "higher"),
+            _on_network("average_drop", "drop", "lower"),
+            _on_network(
+                "average_increase", "increase", "higher", function=metrics.average_drop
+            ),
+            _on_network("completeness", "residual", "lower", "values"),
+            _on_map("complexity", None)._replace(direction="lower"),
+            _on_map("auprc", field="auprc"),
+            _on_map("top_k_iou", field="iou"),
+            _on_map("iou", function=_iou),
+            _on_map("energy", field="energy"),
+            _on_map("energy_in_box", "boxes", "energy"),
+            _on_map("hit", field="hit"),
+            _on_map("pointing_game", "boxes", "accuracy"),
+            _on_map("localisation_iou", "boxes", "iou")._replace(kind="host"),
+            _on_map("temporal_pointing", "window", "hit"),
+            _on_map("temporal_iou", "window", "iou"),
+            _on_method("sanity_check", "spearman_abs", "lower")._replace(pick=_of_head),
+            _on_method("input_invariance", "spearman", "higher"),
+            _on_method("max_sensitivity", "relative", "lower"),
+            _on_method("infidelity", "scaled", "lower"),
+            _on_method("stability", "mean", "higher"),
+        )
+    }
+)

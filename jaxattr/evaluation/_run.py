@@ -1,0 +1,186 @@
+"""One process at work: its share of every data set, for every network."""
+
+import collections
+import contextlib
+import functools
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxattr.data import Samples
+from jaxattr.evaluation._explain import REFUSALS
+from jaxattr.evaluation._folder import Folder
+from jaxattr.evaluation._join import find_blocks
+from jaxattr.evaluation._loader import Loader
+from jaxattr.evaluation._networks import Trained, load
+from jaxattr.evaluation._records import RecordsFile, read_blocks
+from jaxattr.evaluation._score import first_line
+from jaxattr.evaluation._settings import Choice, Settings
+from jaxattr.evaluation._sources import Source
+from jaxattr.evaluation._work import Worker
+
+_VERSIONED = ("jaxattr", "jax", "jaxlib", "numpy", "optax")
+
+
+class Run:
+    """The work of one process, and what came of it.
+
+    Args:
+      settings: of the evaluation.
+      folder: held by this process.
+      process: (i, n), its share.
+      networks: made in Python, by name.
+      sources: kinds of data.
+      progress: as of `evaluate`.
+      say: likewise.
+
+    Attributes:
+      counts: fields of `Summary` but for the table.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Folder,
+        process: tuple[int, int],
+        networks: Mapping[str, Any],
+        sources: Mapping[str, Source],
+        progress: Callable[[float, float, str], None],
+        say: Callable[[str], None],
+    ):
+        self._settings, self._folder, self._process = settings, folder, process
+        self._networks, self._sources = networks, sources
+        self._progress, self._say = progress, say
+        self.counts: dict[str, Any] = {
+            "clips": 0,
+            "before": 0,
+            "undecodable": 0,
+            "seconds": 0.0,
+            "waited": 0.0,
+        }
+        self._units = 0.0  # Done, of all that there is to do.
+
+    def everything(self) -> None:
+        """Does what of the share is not done yet."""
+        settings = self._settings
+        self._agree()
+        done = self._statuses()
+        cells = len(settings.networks) * len(settings.data)
+        with contextlib.closing(self._records_file()) as file:
+            for number, choice in enumerate(settings.networks):
+                if number:  # Programs of a network that is done fill the memory.
+                    jax.clear_caches()
+                network = self._load(choice)
+                worker = functools.cache(functools.partial(self._worker, network))
+                for data in settings.data:
+                    cells -= 1
+                    known = done.get((network.label, data.label), {})
+                    self._one(file, network, worker, data, known, cells)
+
+    def _agree(self):
+        device = jax.local_devices()[0]
+        versions = {name: importlib.metadata.version(name) for name in _VERSIONED}
+        weights = {c.label: self._load(c).sha256 for c in self._settings.networks}
+        self._folder.agree(
+            {
+                "settings": self._settings.as_json(),
+                "weights": weights,
+                "versions": versions,
+            },
+            {
+                "device": device.device_kind,
+                "platform": device.platform,
+                "devices": jax.local_device_count(),
+                "python": platform.python_version(),
+            },
+        )
+
+    def _load(self, choice) -> Trained:
+        return load(choice, self._settings.base, self._networks)
+
+    def _worker(self, network):
+        baselines = functools.partial(self._baselines, network.f)
+        return Worker(network, self._settings, baselines)
+
+    def _statuses(self):
+        """What is done by any process: (network, data) -> index -> status."""
+        found = find_blocks(self._folder.path, self._settings.rows_per_clip)
+        return {
+            cell: {index: block.status for index, (_, block) in blocks.items()}
+            for cell, blocks in found.items()
+        }
+
+    def _records_file(self):
+        path, stop = self._folder.records, 0
+        for block in read_blocks(path, self._settings.rows_per_clip):
+            stop = block.stop
+        return RecordsFile(path, stop)
+
+    def _one(self, file, network, worker, data: Choice, known, cells: int):
+        """Explains one data set for one network; `cells` more are to come."""
+        samples, chosen = self._samples_or_none(network, data)
+        index, count = self._process
+        mine = chosen[index::count]
+        todo = [i for i in mine if i not in known]
+        before = collections.Counter(known[i] for i in mine if i in known)
+        self.counts["before"] += before.total()
+        self.counts["undecodable"] += before["undecodable"]
+        if not todo:
+            return
+        start, loader = time.perf_counter(), Loader(samples, todo)
+        units = worker().units
+        total = self._units + units * (len(todo) + cells * len(mine))
+        for i, sample in loader:
+            name, after = samples.names[i], self._units + units
+            advance = functools.partial(self._advance, total, name)
+            advance(0.0)
+            records = worker().records(data, name, i, sample, advance)
+            file.append(records)
+            self.counts["clips"] += 1
+            if records[0]["status"] == "undecodable":
+                self.counts["undecodable"] += 1
+                self._say(f"{name} cannot be decoded: {records[0]['message']}")
+            advance(after - self._units)
+        self.counts["seconds"] += time.perf_counter() - start
+        self.counts["waited"] += loader.waited
+
+    def _advance(self, total, name, units):
+        self._units += units
+        self._progress(self._units, total, name)
+
+    def _samples_or_none(self, network, data) -> tuple[Any, Sequence[int]]:
+        """A data set, and which of its clips are explained."""
+        samples, chosen, refused = None, (), None
+        try:
+            samples = self._samples(network.f, data)
+            chosen = spread(len(samples), data.options["clips"])
+        except REFUSALS as error:
+            refused = first_line(error)
+            self._say(f"{network.label} on {data.label}: {refused}")
+        names = [samples.names[i] for i in chosen]
+        self._folder.agree_on_clips(network.label, data.label, names, refused)
+        return samples, chosen
+
+    def _samples(self, f, data) -> Samples:
+        source, arguments = self._sources[data.name], dict(data.settings)
+        for name in source.paths:
+            if arguments.get(name) is not None:
+                arguments[name] = str(self._settings.base / arguments[name])
+        return source.make(f, data.options["clips"], **arguments)
+
+    def _baselines(self, f, data) -> np.ndarray:
+        samples = self._samples(f, data)
+        chosen = spread(len(samples), data.options["clips"])
+        return np.stack([samples[i].clip for i in chosen])
+
+
+def spread(length: int, num: int | None) -> Sequence[int]:
+    """Indices of `num` clips, evenly over a data set, which may be sorted by class."""
+    if num is None or num >= length:
+        return range(length)
+    return [i * length // num for i in range(num)]

@@ -1,0 +1,146 @@
+"""Settings files: what they may hold, and all that is wrong at once."""
+
+import pytest
+
+from jaxattr.evaluation import METRICS, SettingsError, read_settings
+from jaxattr.evaluation._methods import RUNNABLE
+
+GOOD = """
+clips = 4
+[[networks]]
+name = "evidence_3d"
+weights = "families-0"
+[[data]]
+kind = "evidence"
+family = "order"
+[[methods]]
+name = "rise"
+grid = [2, 3, 3]
+[[metrics]]
+name = "insertion"
+[[metrics]]
+name = "insertion"
+label = "insertion, coldest first"
+order = "least_first"
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    return read_settings(path)
+
+
+def test_what_a_file_says(tmp_path):
+    settings = read(tmp_path, GOOD)
+    assert settings.seed == 0
+    assert settings.clips == 4
+    assert settings.networks[0].label == "evidence_3d/families-0"
+    assert settings.data[0].label == "order"
+    assert settings.data[0].options == {"target": "label", "clips": 4}
+    assert settings.methods[0].settings == {"grid": (2, 3, 3)}
+    assert [m.label for m in settings.metrics] == [
+        "insertion",
+        "insertion, coldest first",
+    ]
+    assert settings.rows_per_clip == 2
+    whole = settings.as_json()
+    assert whole["methods"]["rise"]["grid"] == [2, 3, 3]
+    assert whole["methods"]["rise"]["num_masks"] == 4000
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    with pytest.raises(SettingsError) as raised:
+        read(
+            tmp_path,
+            """
+            seeds = 1
+            clips = 0
+            [[networks]]
+            name = "evidence3d"
+            weights = "families-0"
+            [[networks]]
+            name = "evidence_lstm"
+            weights = "family-0"
+            [[data]]
+            kind = "evidense"
+            [[data]]
+            kind = "evidence"
+            familly = "motion"
+            [[data]]
+            kind = "folder"
+            folder = "nowhere"
+            [[methods]]
+            name = "salience"
+            [[methods]]
+            name = "step"
+            area = [0.1]
+            [[methods]]
+            name = "step"
+            areas = [1.5]
+            [[methods]]
+            name = "masking_model"
+            [[metrics]]
+            name = "auprk"
+            [[metrics]]
+            name = "insertion"
+            num_step = 3
+            [[metrics]]
+            name = "insertion"
+            unit = "pixel"
+            heatmap = {blurr = 3}
+            """,
+        )
+    lines = str(raised.value).splitlines()[1:]
+    for expected in (
+        "no key `seeds`; did you mean seed",
+        "`clips` must be an integer from 1, got 0.",
+        "no network 'evidence3d'; did you mean evidence_3d",
+        "networks[1]: `weights` 'family-0' is no file; did you mean families-0",
+        "data[0]: no data 'evidense'; did you mean evidence?",
+        "data[1]: no key `familly`; did you mean family?",
+        "data[1]: evidence needs `family`.",
+        "data[2]: `folder` 'nowhere' does not exist.",
+        "methods[0]: no method 'salience'; did you mean saliency",
+        "methods[1]: no key `area`; did you mean areas",
+        "methods[2]: `areas`",
+        "methods[3]: only Python can give masking_model its params.",
+        "metrics[0]: no metric 'auprk'; did you mean auprc",
+        "metrics[1]: no key `num_step`; did you mean num_steps",
+        "metrics[2].heatmap: no key `blurr`; did you mean blur",
+        "metrics[2]: `unit` must be one of",
+        "methods: 'step' is there 2 times; give each its own `label`.",
+    ):
+        assert any(expected in line for line in lines), (expected, lines)
+
+
+def test_a_section_that_is_missing(tmp_path):
+    with pytest.raises(SettingsError, match=r"tables \[\[metrics\]\]"):
+        read(tmp_path, GOOD.partition("[[metrics]]")[0])
+    with pytest.raises(SettingsError, match="is not TOML"):
+        read(tmp_path, "clips = ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ['family = "colour"', 'family = "motion"\nsplit = "tests"', "family = 3"],
+)
+def test_evidence_that_there_is_not(tmp_path, wrong):
+    with pytest.raises(SettingsError, match=r"data\[0\]: "):
+        read(tmp_path, GOOD.replace('family = "order"', wrong))
+
+
+def test_every_method_and_metric_can_be_named():
+    raw = {
+        "clips": 1,
+        "networks": [{"name": "evidence", "weights": "none"}],
+        "data": [{"kind": "evidence", "family": "motion"}],
+        "methods": [{"name": n} for n, method in RUNNABLE.items() if not method.needs],
+        "metrics": [
+            {"name": n} | ({"baseline": 0.0} if n == "completeness" else {})
+            for n in METRICS
+        ],
+    }
+    settings = read_settings(raw)
+    assert len(settings.methods) > 45
+    assert len(settings.metrics) == len(METRICS)

@@ -1,0 +1,158 @@
+"""The kinds of data: a folder of clips with labels and boxes, certified evidence."""
+
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxattr_models
+from jaxattr.data import evidence
+from jaxattr.evaluation import SOURCES
+from jaxattr.evaluation._loader import Loader
+from jaxattr.evaluation._run import spread
+from jaxattr.metrics import boxes_to_mask
+
+SPEC = types.SimpleNamespace(
+    num_frames=3,
+    size=(16, 24),
+    mean=(0.0,) * 3,
+    std=(1.0,) * 3,
+    scale=1 / 255,
+    channel_order="rgb",
+    resize=(20, 32),
+    antialias=False,
+    fps=None,
+    sampling="uniform",
+    short="error",
+    labels=("walk", "run"),
+)
+NETWORK = types.SimpleNamespace(spec=SPEC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three clips of 6 frames of 40 x 64, in which a white box moves to the right."""
+    boxes = {}
+    for name in ("a", "b", "c"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        rows = []
+        for t in range(6):
+            pixels = np.zeros((40, 64, 3), np.uint8)
+            y0, x0, y1, x1 = 8, 12 + 4 * t, 24, 20 + 4 * t
+            pixels[y0:y1, x0:x1] = 255
+            Image.fromarray(pixels).save(tmp_path / "clips" / name / f"{t}.png")
+            rows.append([x0 / 64, y0 / 40, x1 / 64, y1 / 40])
+        rows[4] = None
+        boxes[name] = {"boxes": rows}
+    boxes["b"]["boxes"] = [[0.0, 0.0, 0.05, 0.05]] * 6  # Cropped away.
+    del boxes["c"]
+    (tmp_path / "boxes.json").write_text(json.dumps({"clips": boxes}))
+    (tmp_path / "labels.csv").write_text("clip,label\na,run\nb,0\n")
+    return tmp_path
+
+
+def test_a_folder_of_clips(folder):
+    samples = SOURCES["folder"].make(
+        NETWORK,
+        None,
+        folder=str(folder / "clips"),
+        labels=str(folder / "labels.csv"),
+        boxes=str(folder / "boxes.json"),
+    )
+    assert list(samples.names) == ["a", "b", "c"]
+    assert len(samples) == 3
+    sample = samples[0]
+    assert (sample.name, sample.target) == ("a", 1)
+    assert sample.clip.shape == (3, 16, 24, 3)
+    # Frames 1, 3 and 5, halved and cropped by 2 and 4: the box covers whole pixels.
+    np.testing.assert_array_equal(
+        boxes_to_mask(sample.boxes, (3, 16, 24)), sample.clip[..., 0] > 0.5
+    )
+    assert samples[1].target == 0
+    assert np.isnan(samples[1].boxes).all()
+    with pytest.raises(ValueError, match="c has no row"):
+        samples[2]
+    unlabelled = SOURCES["folder"].make(NETWORK, None, folder=str(folder / "clips"))
+    assert unlabelled[2].boxes is None
+
+
+def test_a_folder_that_cannot_be_read(folder):
+    make = SOURCES["folder"].make
+    (folder / "labels.csv").write_text("a,jump\n")
+    clips, labels = str(folder / "clips"), str(folder / "labels.csv")
+    with pytest.raises(ValueError, match="line 1 must be a clip and a label"):
+        make(NETWORK, None, folder=clips, labels=labels)
+    with pytest.raises(ValueError, match=r"`boxes` .* cannot be read"):
+        make(NETWORK, None, folder=clips, boxes=labels)
+    with pytest.raises(ValueError, match="holds no video"):
+        make(NETWORK, None, folder=str(folder / "clips" / "a"))
+    few = {"clips": {"a": {"boxes": [None] * 3}}}
+    (folder / "few.json").write_text(json.dumps(few))
+    samples = make(NETWORK, None, folder=clips, boxes=str(folder / "few.json"))
+    with pytest.raises(ValueError, match="boxes for 3 frames, and none for frame 5"):
+        samples[0]
+
+
+def test_evidence_is_that_of_the_split():
+    source = SOURCES["evidence"]
+    samples = source.make(None, 3, family="order", certified=False, seed=1)
+    assert list(samples.names) == [f"order-test-1-{i:06}" for i in range(3)]
+    key = evidence.split_key("test", seed=1)
+    expected = evidence.render(jax.random.fold_in(key, 2), "order")
+    sample = samples[2]
+    np.testing.assert_allclose(sample.clip, expected.clip, atol=1e-6)
+    np.testing.assert_array_equal(sample.mask, expected.mask)
+    assert sample.target == expected.target
+    assert sample.group == "order"
+    with pytest.raises(ValueError, match="clips"):
+        source.check(None, family="order")
+
+
+@pytest.mark.slow
+def test_evidence_that_is_certified():
+    network = jaxattr_models.evidence_lstm(weights="families-0")
+    samples = SOURCES["evidence"].make(network, 5, family="and", split="train")
+    judge = evidence.certify(network, "and")
+    judged = evidence.certified_samples(judge, evidence.split_key("train"), 16)
+    found = [f"and-train-0-{i:06}" for i in judged.indices[:5]]
+    assert list(samples.names) == found
+
+
+class Slow:
+    names = "abcdefgh"
+
+    def __init__(self):
+        self.asked = 0
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        self.asked += 1
+        if index == 5:
+            raise OSError("gone")
+        return index
+
+
+def test_the_loader_looks_a_few_clips_ahead():
+    samples = Slow()
+    loader = Loader(samples, [7, 5, 1, 0, 2, 3, 4, 6])
+    found = iter(loader)
+    assert next(found) == (7, 7)
+    assert samples.asked <= 6
+    index, error = next(found)
+    assert index == 5
+    assert isinstance(error, OSError)
+    assert list(found) == [(i, i) for i in (1, 0, 2, 3, 4, 6)]
+    assert loader.waited >= 0
+
+
+@pytest.mark.parametrize(
+    ("length", "num", "expected"),
+    [(5, None, [0, 1, 2, 3, 4]), (2, 5, [0, 1]), (10, 4, [0, 2, 5, 7]), (0, 3, [])],
+)
+def test_clips_are_taken_evenly(length, num, expected):
+    assert list(spread(length, num)) == expected
