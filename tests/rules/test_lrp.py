@@ -9,7 +9,6 @@ import pytest
 import torch
 from captum import attr
 from captum.attr._utils import lrp_rules
-from flax import nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -321,22 +320,6 @@ def test_every_stream_has_a_first_layer():
     )
     for name in "ab":
         np.testing.assert_allclose(got.values[name], want.values[name], rtol=1e-10)
-
-
-def test_an_nnx_lstm_is_propagated_through():
-    class Net(nnx.Module):
-        def __init__(self, rngs):
-            kinds = {"dtype": jnp.float64, "param_dtype": jnp.float64, "rngs": rngs}
-            self.rnn = nnx.RNN(nnx.LSTMCell(6, 4, **kinds), rngs=rngs)
-            self.head = nnx.Linear(4, 3, **kinds)
-
-        def __call__(self, clip):
-            return self.head(self.rnn(clip.reshape(len(clip), -1)[None])[0, -1])
-
-    clip = jnp.asarray(np.random.default_rng(1).normal(size=(5, 1, 2, 3)))
-    got = jaxattr.lrp(Net(nnx.Rngs(0)))(clip, 1)
-    assert np.isfinite(got.values).all()
-    assert np.count_nonzero(np.abs(got.values).sum((1, 2, 3))) == 5
 
 
 def test_bad_input_is_named():
