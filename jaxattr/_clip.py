@@ -4,6 +4,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+
+def check_clip(clip: Any) -> None:
+    """Raises TypeError unless all leaves are floating-point arrays, or their shapes."""
+    for leaf in jax.tree.leaves(clip):
+        if not isinstance(leaf, _ARRAYS):
+            raise TypeError(
+                "`clip` must be an array [T, H, W, C] or a pytree of arrays, got a "
+                f"leaf of type {type(leaf).__name__}."
+            )
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(
+                f"`clip` must be floating point, got {leaf.dtype}; convert and "
+                "normalise it as the network expects (see jaxattr.data.read_clip)."
+            )
+
+
+_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 
 def wide(dtype: Any) -> Any:

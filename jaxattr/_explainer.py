@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxattr._clip import check_clip
 from jaxattr._score import Network, check_score, num_classes
 from jaxattr._warnings import warn_of_prediction, warn_of_training_mode
 from jaxattr.program import Join, split, trace
@@ -127,21 +128,11 @@ class _Explain:
         # Under a trace even concrete inputs give traced logits.
         if watched and not isinstance(logits, jax.core.Tracer):
             jax.block_until_ready(logits)  # Unlike the copy, it answers to Ctrl-C.
-            warn_of_prediction(np.asarray(logits, np.float64), int(target))
+            warn_of_prediction(np.asarray(logits), int(target))
         return result
 
     def _check_clip(self, clip):
-        for leaf in jax.tree.leaves(clip):
-            if not _is_array(leaf):
-                raise TypeError(
-                    "`clip` must be an array [T, H, W, C] or a pytree of arrays, got a "
-                    f"leaf of type {type(leaf).__name__}."
-                )
-            if not jnp.issubdtype(leaf.dtype, jnp.floating):
-                raise TypeError(
-                    f"`clip` must be floating point, got {leaf.dtype}; convert and "
-                    "normalise it as the network expects (see jaxattr.data.read_clip)."
-                )
+        check_clip(clip)
         if self.single:
             shape = getattr(clip, "shape", None)
             if shape is None or len(shape) != 4:
@@ -222,10 +213,6 @@ def as_pytree(method: Any) -> Any:
         (method.args, method.keywords),
     )
     return jax.tree_util.Partial(method.func, *given[0], **given[1])
-
-
-def _is_array(leaf):
-    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
 
 
 def _as_index(target):

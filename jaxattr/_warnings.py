@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
@@ -20,6 +21,8 @@ def warn_of_prediction(logits: np.ndarray, target: int) -> None:
       logits: [K] output of the network for the clip.
       target: class index in 0..K-1.
     """
+    kind = jnp.finfo(logits.dtype)
+    logits = logits.astype(np.float64)
     count = logits.size
     order = int((logits > logits[target]).sum())
     top = max(1, min(5, count // 4))
@@ -29,7 +32,8 @@ def warn_of_prediction(logits: np.ndarray, target: int) -> None:
             f"this clip; the prediction is {int(logits.argmax())}. The explanation "
             "says what speaks for a class that the network did not choose."
         )
-    if count > 1 and logits.min() >= 0 and abs(float(logits.sum()) - 1) < 1e-3:
+    rounding = max(1e-3, 4 * float(kind.eps))
+    if count > 1 and logits.min() >= 0 and abs(float(logits.sum()) - 1) < rounding:
         _warn(
             "`f` seems to end in a softmax: its outputs are non-negative and sum to 1. "
             "Return logits, and choose score='prob' or 'log_prob' where probabilities "

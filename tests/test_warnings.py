@@ -31,6 +31,17 @@ def test_a_head_that_ends_in_softmax():
         saliency(f)(CLIP, 3)
 
 
+def test_a_softmax_in_bfloat16():
+    # Three eighths of a percent are rounded off: the sum is 1.0039.
+    p = np.array([0.5078125, 0.337890625, 0.158203125])
+    f = lambda x: jnp.asarray(p, jnp.bfloat16) + 0 * x.sum().astype(jnp.bfloat16)
+    with pytest.warns(ExplanationWarning, match="softmax"):
+        saliency(f)(CLIP.astype(jnp.bfloat16), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        saliency(lambda x: f(x).astype(jnp.float32))(CLIP.astype(jnp.bfloat16), 0)
+
+
 class Net(nnx.Module):
     def __init__(self):
         rngs = nnx.Rngs(0)

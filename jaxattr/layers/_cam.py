@@ -120,7 +120,7 @@ def require_linear_head(f: Traced, clip, layer):
     def see(eqn, facts):
         active = [fact.active for fact in facts]
         name = eqn.primitive.name
-        if not any(active) or name in _LINEAR:
+        if not any(active) or not eqn.outvars or name in _LINEAR:
             return
         if name in ("mul", "div") and sum(active) == 1 and active[0] >= (name == "div"):
             if facts[active.index(False)].uniform is None:
@@ -133,7 +133,7 @@ def require_linear_head(f: Traced, clip, layer):
         else:
             other.append(name)
 
-    infer(program.jaxpr, [fresh(True)], see)
+    infer(program.jaxpr, [fresh(True)], see, program.consts)
     other += _over_positions(program.jaxpr, struct.shape)
     if other:
         raise ValueError(

@@ -70,7 +70,7 @@ class Channels:
     ) -> list[Any] | None:
         """The results of the equation itself."""
         active = [i for i, fact in enumerate(facts) if fact.active]
-        if not active or any(bodies(eqn)):
+        if not active or not eqn.outvars or any(bodies(eqn)):
             return None
         results = self._network.run(eqn, values)
         origin = self._origin(eqn, values, active)

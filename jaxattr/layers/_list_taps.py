@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from jaxattr._clip import check_clip
 from jaxattr._score import Network
 from jaxattr._tap import place
 from jaxattr.program import trace, with_attention
@@ -46,7 +47,9 @@ def list_taps(f: Network, clip: Any) -> tuple[Tap, ...]:
 
     Raises:
       ValueError: a name that was given twice; both places are shown.
+      TypeError: a clip that is not floating point.
     """
+    check_clip(clip)
     network = with_attention(trace(f, clip, modules=True))
     taps = []
     for name, (value, _) in network.tap_axes().items():

@@ -24,7 +24,9 @@ from jaxattr.program._facts import (
 from jaxattr.program._fold_convs import fold_convs
 from jaxattr.program._geometry import Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate
+from jaxattr.program._modules import module_paths, without_paths
 from jaxattr.program._trace import Join, Traced, split, trace
+from jaxattr.program._wide import lift
 
 __all__ = [
     "ATTENTION",
@@ -44,7 +46,9 @@ __all__ = [
     "fresh",
     "infer",
     "is_attention",
+    "lift",
     "maps",
+    "module_paths",
     "opened",
     "outcome",
     "split",
@@ -53,4 +57,5 @@ __all__ = [
     "unnamed",
     "with_attention",
     "with_names",
+    "without_paths",
 ]

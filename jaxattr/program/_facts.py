@@ -7,9 +7,12 @@ spelling from a maximum: by which operands depend on the clip, and which are uni
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+_LARGEST = 1 << 20  # Elements of a constant that is read; it may live on a device.
 See = Callable[[JaxprEqn, list["Fact"]], None]
 
 
@@ -78,7 +81,30 @@ def fact_of_literal(literal: Literal) -> Fact:
     return fresh(False)._replace(uniform=float(value))
 
 
-def infer(jaxpr: Jaxpr, facts: Sequence[Fact], see: See | None = None) -> list[Fact]:
+def constant(value: Any) -> Fact:
+    """A number or an array that the program closes over."""
+    fact, dtype = fresh(False), getattr(value, "dtype", None)
+    is_real = dtype is not None and (
+        jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    )
+    if not is_real or not 0 < value.size <= _LARGEST:
+        return fact
+    if isinstance(value, jax.core.Tracer):
+        return fact
+    if not getattr(value, "is_fully_addressable", True):
+        return fact
+    flat = np.asarray(value).reshape(-1)
+    if (flat != flat[0]).any():
+        return fact
+    return fact._replace(uniform=float(flat[0]))
+
+
+def infer(
+    jaxpr: Jaxpr,
+    facts: Sequence[Fact],
+    see: See | None = None,
+    consts: Sequence[Any] | None = None,
+) -> list[Fact]:
     """Facts of the results, from those of the arguments.
 
     Args:
@@ -86,8 +112,11 @@ def infer(jaxpr: Jaxpr, facts: Sequence[Fact], see: See | None = None) -> list[F
       facts: one for each of `jaxpr.invars`.
       see: called once for every equation that carries no program, in bodies too, in
         the order of evaluation.
+      consts: values of `jaxpr.constvars`; without them nothing is known of these.
     """
     known = {var: fresh(False) for var in jaxpr.constvars}
+    if consts is not None:
+        known = dict(zip(jaxpr.constvars, map(constant, consts), strict=True))
     known.update(zip(jaxpr.invars, facts, strict=True))
 
     def read(atom):
@@ -150,6 +179,8 @@ def bodies(eqn: JaxprEqn) -> Iterator[Jaxpr]:
     name, params = eqn.primitive.name, eqn.params
     if name in ("jit", "pjit", "scan", "remat2", "checkpoint"):
         yield opened(params["jaxpr"])[0]
+    elif name == "custom_vmap_call":
+        yield opened(params["call"])[0]
     elif name in ("closed_call", "core_call"):
         yield opened(params["call_jaxpr"])[0]
     elif name == "while":
@@ -196,7 +227,7 @@ def _cond(eqn, facts, see):
 
 _BODIES = {
     **dict.fromkeys(("jit", "pjit", "closed_call", "core_call"), _call),
-    **dict.fromkeys(("remat2", "checkpoint"), _call),
+    **dict.fromkeys(("remat2", "checkpoint", "custom_vmap_call"), _call),
     "scan": _scan,
     "while": _while,
     "cond": _cond,
@@ -241,6 +272,14 @@ def _derive(eqn, facts):
     elif name == "not" and facts[0].where is not None:
         origin, positive = facts[0].where
         result = result._replace(where=(origin, not positive))
+    elif name == "ne" and facts[0].origin is facts[1].origin:
+        result = result._replace(uniform=0.0)  # Whether it is NaN, which it is not.
+    elif name == "or":
+        for a, b in (facts, facts[::-1]):
+            if b.uniform == 0:
+                result = result._replace(where=a.where, uniform=a.uniform)
+    elif name == "select_n" and len(facts) == 3:
+        result = _selected(result, *facts)
     elif name == "mul":
         for a, b in (facts, facts[::-1]):
             if b.uniform is not None:
@@ -251,6 +290,26 @@ def _derive(eqn, facts):
     if name in _MOVED:
         result = result._replace(contents=facts[0].contents or facts[0].origin)
     return [result for _ in eqn.outvars]
+
+
+def _selected(result, which, off, on):
+    """Of two cases the one that is always taken; or 1 where a value is positive."""
+    if which.uniform is not None:
+        case = on if which.uniform else off
+        return result._replace(uniform=case.uniform, where=case.where)
+    if which.where is None:
+        return result
+    origin, positive = which.where
+    if not positive:
+        off, on = on, off
+
+    def number(case, at):  # What a case is where the value is positive, or is not.
+        return at if case.where == (origin, True) else case.uniform
+
+    step = number(off, 0), number(on, 1)
+    if step in ((0, 1), (1, 0)):
+        result = result._replace(where=(origin, step == (0, 1)))
+    return result
 
 
 def _of(eqn, facts):

@@ -287,7 +287,7 @@ def _unknown(eqn, axes, taps, see):
 
 _ENTER = {
     **dict.fromkeys(("jit", "pjit", "closed_call", "core_call"), _body),
-    **dict.fromkeys(("remat2", "checkpoint"), _body),
+    **dict.fromkeys(("remat2", "checkpoint", "custom_vmap_call"), _body),
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _custom),
     "scan": _scan,
     "while": _unknown,

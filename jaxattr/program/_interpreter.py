@@ -18,6 +18,7 @@ from jaxattr.program._facts import (
     Fact,
     bodies,
     carried,
+    constant,
     fact_of_literal,
     fresh,
     opened,
@@ -46,6 +47,8 @@ def evaluate(
     gradient too, up to the order in which the cotangents of a value are added: calls
     are inlined). `checkpoint`, `scan`, `cond` and `while` are rebuilt around bodies
     that are evaluated in the same way. Everything else is replayed as it is.
+
+    A `custom_vmap_call` is its body: JAX does not differentiate it.
 
     `custom_jvp_call` and `custom_vjp_call` are replayed whole: their derivative was
     written by the user for exactly that body, and under differentiation JAX runs the
@@ -79,7 +82,7 @@ class _Run(NamedTuple):
     def program(self, jaxpr, consts, args, facts):
         env = dict(zip(jaxpr.constvars, map(self.lift, consts), strict=True))
         env.update(zip(jaxpr.invars, map(self.lift, args), strict=True))
-        known = {var: fresh(False) for var in jaxpr.constvars}
+        known = dict(zip(jaxpr.constvars, map(constant, consts), strict=True))
         known.update(zip(jaxpr.invars, facts, strict=True))
         for eqn in jaxpr.eqns:
             atoms = eqn.invars
@@ -137,7 +140,9 @@ def replay(eqn: JaxprEqn, values: Sequence[Any], jaxpr: Jaxpr) -> list[Any]:
 
 
 def _call(run, eqn, values, facts):
-    program = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
+    program = next(
+        eqn.params[key] for key in ("jaxpr", "call_jaxpr", "call") if key in eqn.params
+    )
     return run.body(program, values, facts)
 
 
@@ -205,6 +210,7 @@ _REBUILD = {
     "pjit": _call,
     "closed_call": _call,
     "core_call": _call,
+    "custom_vmap_call": _call,
     "remat2": _checkpoint,
     "checkpoint": _checkpoint,
     "scan": _scan,

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,15 +10,20 @@ from typing import Any
 
 import jax
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import Jaxpr
 
+from jaxattr.program._facts import bodies
 from jaxattr.program._taps import MODULE
 
+_PATH = re.compile(MODULE + "([^/()]+)")
 _LOCK = threading.RLock()  # Classes are patched for all threads.
 
 
 @contextlib.contextmanager
 def named_modules(f: Any) -> Iterator[None]:
     """While it lasts, what a Flax module of `f` returns is named by its path.
+
+    So is the scope of what it does, for `module_paths`.
 
     Linen modules are seen by their own interceptor, NNX modules by a wrapper around
     `__call__` of their classes, which is taken off again. Not seen are modules that a
@@ -33,10 +39,38 @@ def named_modules(f: Any) -> Iterator[None]:
         yield
 
 
+def module_paths(jaxpr: Jaxpr, around: str = "") -> dict[int, str]:
+    """By id of an equation, the path of the innermost module that evaluates it.
+
+    Args:
+      jaxpr: traced under `named_modules`.
+      around: the path for what no module evaluates.
+    """
+    found = {}
+    for eqn in jaxpr.eqns:
+        # The scopes of a body are those within it.
+        path = [around, *_PATH.findall(str(eqn.source_info.name_stack))][-1]
+        found[id(eqn)] = path
+        for body in bodies(eqn):
+            found |= module_paths(body, path)
+    return found
+
+
+def without_paths(scope: str) -> str:
+    """The scopes that are not those of `named_modules`."""
+    return "/".join(part for part in scope.split("/") if not part.startswith(MODULE))
+
+
+def _scope(path):
+    return jax.named_scope(MODULE + path) if path else contextlib.nullcontext()
+
+
 def _linen(call, args, kwargs, context):
-    result = call(*args, **kwargs)
+    if context.method_name != "__call__":
+        return call(*args, **kwargs)
     path = ".".join(context.module.path)
-    return _named(result, path) if context.method_name == "__call__" else result
+    with _scope(path):
+        return _named(call(*args, **kwargs), path)
 
 
 @contextlib.contextmanager
@@ -68,8 +102,10 @@ def _wrapped(call, paths, running):
         if id(self) in running:
             return call(self, *args, **kwargs)
         running.add(id(self))
+        path = paths.get(id(self))
         try:
-            return _named(call(self, *args, **kwargs), paths.get(id(self)))
+            with _scope(path):
+                return _named(call(self, *args, **kwargs), path)
         finally:
             running.discard(id(self))
 

@@ -94,13 +94,18 @@ class Traced:
 
         Args:
           leaves: pytrees in place of the leaves of the clip.
-          rule: as in `under`; it is asked about all that they meet.
+          rule: as in `widened`; it is asked about all that they meet.
 
         Returns:
           What stands in place of the leaves of the output.
         """
         self._check_inside()
-        return self._leaves(self._weights, leaves, self._with(rule), Taps.none())
+        rules = self.wide(rule)
+        return self._leaves(self._weights, leaves, rules, Taps.none(), lift)
+
+    def wide(self, rule: Rule) -> Rule:
+        """What `widened` makes of a rule, for values that are lifted."""
+        return self._with(widened(rule, self.run, self.apply))
 
     def tapped(
         self,
@@ -136,7 +141,7 @@ class Traced:
         """Calls `see(eqn, facts)` for every equation, in order, without running it."""
         self._check_inside()
         facts = [fresh(active) for active in self._active]
-        infer(self.jaxpr, facts, see)
+        infer(self.jaxpr, facts, see, self._weights[: self._num_consts])
 
     def tap_axes(self) -> dict[str, tuple[jax.ShapeDtypeStruct, Axes]]:
         """The shape and dtype of every tap, and where on the clip each axis lies.
@@ -198,8 +203,7 @@ class Traced:
         return [False] * num_weights + [True] * len(jax.tree.leaves(self.clip))
 
     def _widely(self, weights, clip, rule, taps):
-        rules = self._with(widened(rule, self.run, self.apply))
-        return self._evaluate(weights, clip, rules, taps, lift)
+        return self._evaluate(weights, clip, self.wide(rule), taps, lift)
 
     def _evaluate(self, weights, clip, rule, taps, lift=lambda value: value):
         results = self._leaves(weights, jax.tree.leaves(clip), rule, taps, lift)
@@ -297,22 +301,66 @@ def _node_types(tree):
 
 @contextlib.contextmanager
 def _explained():
-    """Says of two errors that users meet what to do about them."""
+    """Says of errors that users meet what to do about them."""
     try:
         yield
-    except jax.errors.ConcretizationTypeError as error:
-        raise TypeError(
-            "`f` decides in Python on values of the clip, which a trace does not have: "
-            "use jnp.where or jax.lax.cond there."
-        ) from error
     except Exception as error:
-        if type(error).__name__ != "TraceContextError":
-            raise
-        raise TypeError(
-            "`f` closes over a Flax module that changes its state when called, as "
-            "nnx.RNN does its random numbers. Pass the module itself, or "
-            "jax.tree_util.Partial(lambda net, clip: ..., net)."
-        ) from error
+        for name, start, said in _SAID:
+            of_name = any(kind.__name__ == name for kind in type(error).__mro__)
+            if of_name and str(error).startswith(start):
+                raise TypeError(f"`f` {said}") from error
+        raise
+
+
+# What an error is called, how it begins, and what it is to the user. A trace has no
+# values, neither of the clip nor of the weights of `f`.
+_SAID = (
+    (
+        "TracerIntegerConversionError",
+        "",
+        "takes a value of the clip for a Python integer, as range() and the index of "
+        "a list do, which a trace does not have: use jax.lax.fori_loop or jnp.take "
+        "there.",
+    ),
+    (
+        "TracerArrayConversionError",
+        "",
+        "gives values of the clip to NumPy, which a trace does not have: use the "
+        "function of that name in jax.numpy, or jaxattr.from_host for a network that "
+        "is not of JAX.",
+    ),
+    (
+        "NonConcreteBooleanIndexError",
+        "",
+        "picks as many values of the clip as a mask has, which a trace does not know: "
+        "use jnp.where, or the `where` of jnp.mean and jnp.sum, there.",
+    ),
+    (
+        "ConcretizationTypeError",
+        "",
+        "decides in Python on values of the clip, which a trace does not have: use "
+        "jnp.where or jax.lax.cond there (float() and .item() decide, too).",
+    ),
+    (
+        "IndexError",
+        "Slice entries must be static",
+        "slices by values of the clip, which a trace does not have: use "
+        "jax.lax.dynamic_slice there.",
+    ),
+    (
+        "TypeError",
+        "Shapes must be 1D sequences of concrete",
+        "makes an array whose shape depends on values of the clip, which a trace does "
+        "not have: use a fixed shape and jnp.where there.",
+    ),
+    (
+        "TraceContextError",
+        "",
+        "closes over a Flax module that changes its state when called, as nnx.RNN does "
+        "its random numbers. Pass the module itself, or "
+        "jax.tree_util.Partial(lambda net, clip: ..., net).",
+    ),
+)
 
 
 def _keep(eqn, values, facts):

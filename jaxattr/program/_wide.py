@@ -39,11 +39,15 @@ def widened(rule, own: Apply, apply: Apply):
     Args:
       rule: asked first for what an equation does on wide values. What it remembers of a
         value it is told by `rule.follow(made, value)`, if it has such a method: the
-        value that goes on is another array than the one it made.
+        value that goes on is another array than the one it made. If it carries other
+        things than arrays, `rule.plain(thing)` is the array, and `rule.valued(thing,
+        array)` the thing around another.
       own: an equation on values of its own dtypes.
       apply: an equation on wide ones.
     """
     follow = getattr(rule, "follow", lambda made, value: None)
+    plain = getattr(rule, "plain", lambda value: value)
+    valued = getattr(rule, "valued", _valued)
 
     def wide_rule(eqn: JaxprEqn, values: list[Any], facts: list[Fact]):
         atoms = (*eqn.invars, *eqn.outvars)
@@ -52,7 +56,7 @@ def widened(rule, own: Apply, apply: Apply):
             return rule(eqn, values, facts)
         inputs = [
             value.astype(atom.aval.dtype) if is_narrow(atom.aval.dtype) else value
-            for value, atom in zip(values, eqn.invars)
+            for value, atom in zip(map(plain, values), eqn.invars)
         ]
         results = [_rounded(result) for result in own(eqn, inputs)]
         if not any(fact.active for fact in facts):
@@ -63,7 +67,7 @@ def widened(rule, own: Apply, apply: Apply):
         made = apply(eqn, values) if made is None else made
         for i, (smooth, result) in enumerate(zip(made, results, strict=True)):
             if jnp.issubdtype(result.dtype, jnp.floating):
-                results[i] = _valued(smooth, result)
+                results[i] = valued(smooth, result)
                 follow(smooth, results[i])
         return results
 

@@ -35,6 +35,7 @@ class Affine(NamedTuple):
       operations: linear in either argument, one for each term.
       xs: inputs of the terms.
       weights: of the terms.
+      products: the sum over terms, traced once however many equations follow.
       scale: broadcasts to z.
       shift: likewise.
       rule: by which relevance propagates.
@@ -45,6 +46,7 @@ class Affine(NamedTuple):
     operations: tuple[Operation, ...]
     xs: tuple[jax.Array, ...]
     weights: tuple[jax.Array, ...]
+    products: jax.Array
     scale: jax.Array
     shift: jax.Array
     rule: LayerRule
@@ -52,7 +54,7 @@ class Affine(NamedTuple):
 
     def value(self) -> jax.Array:
         """z, whose cotangent is relevance."""
-        arrays = (self.xs, self.weights, self.scale, self.shift)
+        arrays = (self.xs, self.weights, self.products, self.scale, self.shift)
         return _affine(self.operations, self.rule, *arrays)
 
     def times(self, factor: jax.Array) -> "Affine":
@@ -71,7 +73,10 @@ class Affine(NamedTuple):
             for v in (self.scale, self.shift)
         )
         operations = tuple(map(after, self.operations))
-        return self._replace(operations=operations, scale=scale, shift=shift)
+        products = move(self.products)
+        return self._replace(
+            operations=operations, products=products, scale=scale, shift=shift
+        )
 
     def plus(self, term: jax.Array) -> "Affine":
         """After adding what does not depend on the clip."""
@@ -84,26 +89,37 @@ def joined(a: Affine, b: Affine) -> Affine:
         operations=a.operations + b.operations,
         xs=a.xs + b.xs,
         weights=a.weights + b.weights,
+        products=a.products + b.products,
         shift=a.shift + b.shift,
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def product(operation: Operation, x: jax.Array, weights: jax.Array) -> jax.Array:
+    """The product of one term, through which no relevance goes by itself."""
+    return operation(x, weights)
+
+
+# Not `product` itself: this is differentiated where an explanation is.
+product.defvjp(
+    lambda operation, x, weights: (operation(x, weights), None),
+    lambda operation, _, r: (None, None),
+)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _affine(operations, rule, xs, weights, scale, shift):
-    return scale * _sum(operations, xs, weights) + shift
+def _affine(operations, rule, xs, weights, products, scale, shift):
+    return scale * products + shift
 
 
-def _forward(operations, rule, xs, weights, scale, shift):
-    # Not `_affine` itself: this is differentiated where an explanation is.
-    products = _sum(operations, xs, weights)
-    return scale * products + shift, (xs, weights, scale, shift, products)
+def _forward(operations, rule, *arrays):
+    _, _, products, scale, shift = arrays
+    return scale * products + shift, arrays
 
 
-def _backward(operations, rule, given, r):
-    xs, weights, scale, shift, products = given
-    layer = _Layer(operations, xs, weights, scale, shift, products)
-    relevance = _SEND[type(rule)](layer, rule, r)
-    return relevance, *jax.tree.map(jnp.zeros_like, (weights, scale, shift))
+def _backward(operations, rule, arrays, r):
+    layer = _Layer(operations, *arrays)
+    return _SEND[type(rule)](layer, rule, r), None, None, None, None
 
 
 _affine.defvjp(_forward, _backward)
@@ -115,18 +131,14 @@ def _sum(operations, xs, weights):
 
 
 class _Layer(NamedTuple):
-    """What a rule sees of a layer; see `Affine`.
-
-    Attributes:
-      products: sum of the terms, before scale and shift.
-    """
+    """What a rule sees of a layer; see `Affine`."""
 
     operations: tuple[Operation, ...]
     xs: tuple[jax.Array, ...]
     weights: tuple[jax.Array, ...]
+    products: jax.Array
     scale: jax.Array
     shift: jax.Array
-    products: jax.Array
 
     @property
     def z(self):
@@ -164,13 +176,16 @@ def _alpha_beta(layer, rule, r):
 def _gamma(layer, rule, r):
     """By sums over all contributions and over their magnitudes: c+ = (c + |c|) / 2.
 
+    The textbook's takes the magnitudes of weights alone: w+ = (w + |w|) / 2.
+
     Half as many products as by sign. What cancels in (z + |z|) / 2 never stands alone
     in a denominator here, as it would in the alpha-beta rule.
     """
     xs, weights = jax.tree.map(jnp.abs, (layer.xs, layer.weights))
+    xs = layer.xs if rule.textbook else xs
     scale, z = jnp.abs(layer.scale), layer.z
     size = scale * layer.sum(xs, weights) + jnp.abs(layer.shift)
-    sign = jnp.where(z < 0, -1, 1).astype(z.dtype)
+    sign = jnp.where((z < 0) & (not rule.textbook), -1, 1).astype(z.dtype)
     total = z + rule.gamma / 2 * (z + sign * size)
     share = divided(r, stabilised(total, rule.epsilon))
     both = layer.pull(layer.weights, layer.scale * (1 + rule.gamma / 2) * share)

@@ -23,7 +23,8 @@ class Contributions(NamedTuple):
       values: like the clip, in float32 or wider, in units of the score; 0 where the
         clip is as its baseline.
       change: [] score of the clip less that of the baseline.
-      residual: [] sum of `values` less `change`: 0 up to rounding.
+      residual: [] sum of `values` less `change`: 0 up to rounding, which in a bfloat16
+        network is its own; `values` are not rounded on the way.
     """
 
     values: Any
@@ -94,8 +95,8 @@ def _deep_lift(f, clip, target, baseline, *, rule, score):
 
     def change(path):
         leaves = [
-            moved(x, [d.astype(x.dtype)], num_parts)
-            for x, d in zip(jax.tree.leaves(clip), jax.tree.leaves(path))
+            moved(x, [d], num_parts)
+            for x, d in zip(jax.tree.leaves(widen(clip)), jax.tree.leaves(path))
         ]
         output = f.carrying(leaves, Multipliers(f, num_parts))
         rule = Multipliers(head, num_parts)

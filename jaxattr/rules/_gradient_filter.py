@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxattr._clip import check_clip
 from jaxattr._score import Network
 from jaxattr.program import Traced, trace, unnamed, with_names
 from jaxattr.rules._non_linearities import non_linearities
@@ -35,7 +36,7 @@ def gradient_filter(f: Network, clip: Any) -> Callable[[Any], Any]:
       `scan`; not behind soft-max, pools, norms and sums.
 
     Raises:
-      TypeError: `f` is not callable.
+      TypeError: `f` is not callable, or the clip not floating point.
       ValueError: from the call, a network without a non-linearity that can be seen, or
         an `e` that is not like the clip.
 
@@ -46,6 +47,7 @@ def gradient_filter(f: Network, clip: Any) -> Callable[[Any], Any]:
     """
     if not callable(f):
         raise TypeError(f"`f` must be a callable network, got {type(f).__name__}.")
+    check_clip(clip)
     return jax.tree_util.Partial(_filtered, f, jax.tree.map(jnp.asarray, clip))
 
 

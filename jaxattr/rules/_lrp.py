@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from jaxattr._clip import total, widen
+from jaxattr._clip import check_clip, total, widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, bind
+from jaxattr.program import module_paths, without_paths
 from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule
 from jaxattr.rules._operations import products
 from jaxattr.rules._relevance import Relevance
@@ -23,13 +25,16 @@ class Product(NamedTuple):
         streams, or two branches at the clip, have two.
       count: how many there are.
       operation: "conv_general_dilated" or "dot_general".
-      scope: `jax.named_scope`s around it, which in Linen are the names of modules.
+      path: of the Flax module that evaluates it, as `list_taps` has it, such as
+        "layer4.0.conv1"; "" outside of one.
+      scope: the `jax.named_scope`s around it, by "/".
     """
 
     index: int
     first: bool
     count: int
     operation: str
+    path: str
     scope: str
 
 
@@ -71,7 +76,8 @@ def lrp(
       rules: for all layers "epsilon", "gamma", "alpha_beta" (2, 1), "z_plus", "flat",
         "w_squared", one of `jaxattr.rules.Epsilon`, `Gamma`, `AlphaBeta`, `Flat`,
         `Squared`, `Bounded` with its settings, or a function from a `Product` to
-        these, as in `lambda p: "flat" if p.first else "gamma"`.
+        these, as in `lambda p: "flat" if p.first else "gamma"` or `lambda p: "gamma" if
+        p.path.startswith("layer1") else "epsilon"`.
       epsilon: stabiliser of sums without weights.
 
     Returns:
@@ -87,7 +93,8 @@ def lrp(
       Relevance Propagation: An Overview", 2019; gates: Arras et al., WASSA 2017,
       https://arxiv.org/abs/1706.07206; attention: Achtibat et al., "AttnLRP", ICML
       2024, https://arxiv.org/abs/2402.05602. gamma is the form for inputs of any sign;
-      with inputs that are not negative and a positive z it is the textbook's.
+      with inputs that are not negative and a positive z it is the textbook's, which is
+      `Gamma(textbook=True)`.
       Verified; attention from code.
     """
     if isinstance(rules, (str, tuple, type)) or not callable(rules):
@@ -95,12 +102,18 @@ def lrp(
     epsilon = float(epsilon)
     if not epsilon >= 0:
         raise ValueError(f"`epsilon` must be at least 0, got {epsilon}.")
-    return explainer(_lrp, f, score="logit", rules=rules, epsilon=epsilon)
+    modules = _by_layer(rules) and not isinstance(rules, _Taylor)
+    return explainer(
+        _lrp, f, modules=modules, score="logit", rules=rules, epsilon=epsilon
+    )
+
+
+def _by_layer(rules):
+    return not isinstance(rules, (str, tuple))
 
 
 def _lrp(f, clip, target, *, score, rules, epsilon):
-    found = products(f)
-    by_layer = not isinstance(rules, (str, tuple))
+    found, by_layer = products(f), _by_layer(rules)
     if by_layer and len(set(map(id, found))) < len(found):
         raise ValueError(
             "`rules` cannot choose by layer here: `f` calls a jitted function with "
@@ -109,6 +122,7 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
         )
 
     place = {id(eqn): i for i, eqn in enumerate(found)}
+    paths = module_paths(f.jaxpr) if by_layer else {}
     at_clip = set()
 
     def see(eqn, facts):
@@ -120,9 +134,14 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
     def choose(eqn):
         if not by_layer:
             return _resolved(rules)
-        scope = str(eqn.source_info.name_stack)
-        here = place[id(eqn)], id(eqn) in at_clip
-        product = Product(*here, len(found), eqn.primitive.name, scope)
+        product = Product(
+            index=place[id(eqn)],
+            first=id(eqn) in at_clip,
+            count=len(found),
+            operation=eqn.primitive.name,
+            path=paths[id(eqn)],
+            scope=without_paths(str(eqn.source_info.name_stack)),
+        )
         return _resolved(rules(product))
 
     rule = Relevance(f, choose, epsilon)
@@ -155,10 +174,12 @@ def deep_taylor(
       high: the greatest.
 
     Returns:
-      `explain(clip, target) -> Relevances`.
+      `explain(clip, target) -> Relevances`. A logit below zero, of which the paper has
+      none, is handed back as it is.
 
     Raises:
-      ValueError: only one of the bounds, or bounds in the wrong order.
+      ValueError: only one of the bounds, or bounds in the wrong order; from the call, a
+        clip that is not between them (under `jit` and `vmap` this is not seen).
 
     References:
       Montavon et al., "Explaining nonlinear classification decisions with deep Taylor
@@ -170,8 +191,34 @@ def deep_taylor(
             "`low` and `high` must both be given, in this order, or neither; got "
             f"{low} and {high}."
         )
-    first = NAMED["w_squared"] if low is None else Bounded(low, high)
-    return lrp(f, _Taylor(first))
+    if low is None:
+        return lrp(f, _Taylor(NAMED["w_squared"]))
+    bounds = _Between(float(low), float(high))
+    return jax.tree_util.Partial(bounds, lrp(f, _Taylor(Bounded(low, high))))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Between:
+    """Explains clips between two bounds, up to the rounding of their dtype."""
+
+    low: float
+    high: float
+
+    def __call__(self, explain, clip, target, *, key=None):
+        check_clip(clip)
+        for leaf in jax.tree.leaves(clip):
+            if isinstance(leaf, jax.core.Tracer):
+                continue
+            size = max(abs(self.low), abs(self.high))
+            slack = 4 * float(jnp.finfo(leaf.dtype).eps) * size
+            least, greatest = float(leaf.min()), float(leaf.max())
+            if least < self.low - slack or greatest > self.high + slack:
+                raise ValueError(
+                    f"`low` and `high` must bound the clip, in the network's units: "
+                    f"got {self.low:g} and {self.high:g} for a clip of {least:g} to "
+                    f"{greatest:g}. Take neither for clips without bounds."
+                )
+        return explain(clip, target, key=key)
 
 
 @dataclasses.dataclass(frozen=True)

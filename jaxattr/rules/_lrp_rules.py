@@ -47,10 +47,13 @@ class Gamma(NamedTuple):
     Attributes:
       gamma: 0 is epsilon, infinity z+.
       epsilon: stabilises the denominator.
+      textbook: positive weights count 1 + gamma times instead, whatever the sign of z:
+        the same where no input is negative and z is positive, and meant for that.
     """
 
     gamma: float = 0.25
     epsilon: float = 1e-9
+    textbook: bool = False
 
 
 class Flat(NamedTuple):

@@ -9,7 +9,17 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from jaxattr.program import Fact, Traced, bodies, carried, evaluate, fresh, opened
+from jaxattr._clip import wide
+from jaxattr.program import (
+    Fact,
+    Traced,
+    bodies,
+    carried,
+    evaluate,
+    fresh,
+    lift,
+    opened,
+)
 from jaxattr.rules._linearity import BENT, LARGEST, LEAST, LINEAR, OPPOSED, STRAIGHT
 from jaxattr.rules._moved import (
     Function,
@@ -46,12 +56,13 @@ class Multipliers:
     def __init__(self, network: Traced, num_parts: int):
         self._network, self._num_parts = network, num_parts
         self._chains: dict[int, _Chain] = {}
+        self._wide = network.wide(self)
 
     def __call__(
         self, eqn: JaxprEqn, values: list[Any], facts: list[Fact]
     ) -> list[Any] | None:
         """Results of an equation."""
-        name = eqn.primitive.name
+        eqn, name = _unrounded(eqn), eqn.primitive.name
         which = [
             i
             for i, (value, fact) in enumerate(zip(values, facts))
@@ -81,6 +92,20 @@ class Multipliers:
         if not all(isinstance(values[i], Moved) for i in which):
             raise _no_rule(name, " by what depends on the clip in steps")
         return self._apart(eqn, values, which)
+
+    def plain(self, value: Any) -> Any:
+        """A value without its move."""
+        return _plain(value)
+
+    def valued(self, made: Any, value: jax.Array) -> Any:
+        """A move that was made, of the value that the network gives."""
+        return made._replace(value=value) if isinstance(made, Moved) else value
+
+    def follow(self, made: Any, value: Any) -> None:
+        """Knows of a value what it knew of the one it made."""
+        found = self._chains.get(id(_plain(made)))
+        if found is not None:
+            self._keep(_plain(value), *found[1:])
 
     def lifted(self, value: Any) -> Any:
         """A value that has not moved, as one that has, by nothing."""
@@ -140,10 +165,10 @@ class Multipliers:
         if name in ("mul", *PRODUCTS):
             turned = (lambda x, w: operation(w, x)) if which == [1] else operation
             other = 1 - which[0]
-            weights = jnp.asarray(values[other], eqn.invars[other].aval.dtype)
+            weights = jnp.asarray(values[other], wide(eqn.invars[other].aval.dtype))
             return [weighted(turned, xs[0], weights)]
         if name == "div":
-            weights = jnp.asarray(values[1], eqn.invars[1].aval.dtype)
+            weights = jnp.asarray(values[1], wide(eqn.invars[1].aval.dtype))
             return [weighted(jnp.multiply, xs[0], 1 / weights)]
 
         of_moved = _of_moving(
@@ -158,7 +183,7 @@ class Multipliers:
 
     def _program(self, program, values, active):
         jaxpr, consts = opened(program)
-        return evaluate(jaxpr, consts, values, self, active=active)
+        return evaluate(jaxpr, consts, values, self._wide, active=active, lift=lift)
 
     def _scan(self, eqn, values, facts):
         params = eqn.params
@@ -233,6 +258,14 @@ def _rectified(kind) -> Callable[[jax.Array], jax.Array]:
     function = jax.custom_jvp(kind)
     function.defjvp(lambda x, dx: (kind(*x), kind.derivative(*x) * dx[0]))
     return function
+
+
+def _unrounded(eqn):
+    """The equation, unless it would round a move to a narrow dtype."""
+    dtype = eqn.params.get("new_dtype")
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        return eqn
+    return eqn.replace(params={**eqn.params, "new_dtype": jnp.dtype(wide(dtype))})
 
 
 def _plain(value):

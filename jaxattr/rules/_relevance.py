@@ -10,7 +10,7 @@ from jax.extend.core import JaxprEqn
 
 from jaxattr._clip import wide
 from jaxattr.program import Fact, Traced, bodies, outcome
-from jaxattr.rules._affine import Affine, joined
+from jaxattr.rules._affine import Affine, joined, product
 from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
 from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
 from jaxattr.rules._rectifier import rectifier
@@ -133,6 +133,7 @@ class Relevance:
             (operation,),
             (values[which],),
             (values[1 - which],),
+            product(operation, values[which], values[1 - which]),
             jnp.ones((), dtype),
             jnp.zeros((), dtype),
             self._choose(eqn),

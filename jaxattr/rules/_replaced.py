@@ -3,6 +3,7 @@
 import collections
 from typing import Any, NamedTuple
 
+from jaxattr._clip import check_clip
 from jaxattr._score import Network
 from jaxattr.program import outcome, trace
 from jaxattr.rules._operations import PRODUCTS
@@ -50,8 +51,9 @@ def replaced(f: Network, clip: Any) -> Replaced:
       The counts; nothing is computed.
 
     Raises:
-      TypeError: `f` is not callable.
+      TypeError: `f` is not callable, or the clip not floating point.
     """
+    check_clip(clip)
     kinds: collections.Counter[str] = collections.Counter()
     others: collections.Counter[str] = collections.Counter()
 

@@ -44,6 +44,9 @@ def test_worked_numbers(method, row):
     got = explain(jnp.ones((4, 1, 1, 1)), 0)
     np.testing.assert_allclose(got.class_token, row[0], atol=1e-6)
     np.testing.assert_allclose(got.cells.ravel(), row[1:], atol=1e-6)
+    if method is jaxattr.attention_rollout:  # Among the inputs alone.
+        share = got.cells.ravel() / got.cells.sum()
+        np.testing.assert_allclose(share, (0.476852, 0.523148), atol=1e-6)
     # The frames of a token share its value.
     np.testing.assert_allclose(got.values.ravel(), np.repeat(row[1:], 2), atol=1e-6)
 
@@ -242,8 +245,18 @@ def test_flax_attention_is_seen_and_listed():
     # The module of that name comes before, and both stay apart.
     shapes = {tap.name: tap.shape for tap in jaxattr.list_taps(Net(), clip)}
     assert shapes["attention_map#0"][-3:] == (2, N, N)
-    got = jaxattr.attention_rollout(Net(), tokens=TOKENS)(clip, 0)
-    np.testing.assert_allclose(got.cells.sum(), 1, rtol=1e-5)
+    net = Net()
+    x, attention = np.asarray(embed32(clip)), net.attention_map
+    q, k = (
+        np.einsum("nd,dhe->hne", x, project.kernel[...]) + project.bias[...][:, None]
+        for project in (attention.query, attention.key)
+    )
+    a = np.exp(np.einsum("hqe,hke->hqk", q, k) / np.sqrt(2))
+    a = (a / a.sum(-1, keepdims=True)).mean(0)
+    got = jaxattr.attention_rollout(net, tokens=TOKENS)(clip, 0)
+    want = np.full(N, 1 / N) @ (a + np.eye(N)) / 2
+    assert np.ptp(want) > 1e-2 * want.max()
+    np.testing.assert_allclose(got.cells.ravel(), want, rtol=1e-5)
 
 
 @pytest.mark.parametrize("f", [unrolled, scanned], ids=["unrolled", "scan"])

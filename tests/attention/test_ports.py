@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 import transformers_peers as peers
+from flax import nnx
+from jax import lax
 
 import jaxattr
 import jaxattr_models as models
+from jaxattr.rules import Epsilon
+from jaxattr_models._vit import LayerNorm
 
 TOKENS = (2, 3, 5)
 CLIP = np.random.default_rng(0).normal(size=(4, 12, 15, 3))
@@ -57,24 +61,72 @@ def test_equal_to_dense_products_of_torchs_maps(name, method, tmp_path):
     np.testing.assert_allclose(got.class_token, row[0] if cls else 0, rtol=1e-5)
 
 
-def test_divided_attention_counts_as_two_layers():
+def test_divided_attention_counts_as_two_layers(monkeypatch):
     net = models.evidence_transformer(weights=None)
     clip = jnp.asarray(np.random.default_rng(1).normal(size=(16, 56, 56, 3)), "float32")
     got = jaxattr.attention_rollout(net)(clip, 0)
-    assert got.cells.shape == (8, 7, 7)
-    np.testing.assert_allclose(got.cells.sum(), 1, rtol=1e-5)
+    seen = []
+    with monkeypatch.context() as patch:
+        softmax = nnx.softmax
+        patch.setattr(nnx, "softmax", lambda x: seen.append(softmax(x)) or seen[-1])
+        net(clip)
+    row, token = np.full(392, 1 / 392), np.arange(392).reshape(8, 49)
+    for a in reversed(seen):
+        full, a = np.zeros((392, 392)), np.asarray(a[0], np.float64).mean(1)
+        groups = token.T if len(a) == 49 else token  # All times of a place, or back.
+        for group, one in zip(groups, a, strict=True):
+            full[np.ix_(group, group)] = one
+        row = row @ (full + np.eye(392)) / 2
+    np.testing.assert_allclose(got.cells, row.reshape(8, 7, 7), rtol=1e-5)
+    assert np.ptp(row) > 1e-2 * row.max()
     names = [tap.name for tap in jaxattr.list_taps(net, clip)]
     maps = [name for name in names if name.startswith("attention_map")]
     assert maps == [f"attention_map#{i}" for i in range(4)]  # Time, space, time, space.
 
 
+def frozen_norm(self, x):
+    """A layer norm whose deviation has no derivative."""
+    x = x - x.mean(-1, keepdims=True)
+    x = x * lax.stop_gradient(lax.rsqrt((x * x).mean(-1, keepdims=True) + self.epsilon))
+    before = tuple(range(x.ndim - 1))
+    scale, bias = (jnp.expand_dims(p[...], before) for p in (self.scale, self.bias))
+    return x * scale + bias
+
+
+def halved(text, a, b, einsum=jnp.einsum):
+    """A product that gives half of the derivative to each factor."""
+    still = lax.stop_gradient
+    return (einsum(text, a, still(b)) + einsum(text, still(a), b)) / 2
+
+
+def straight(x, approximate, gelu=nnx.gelu):
+    """A gelu with the slope of the line from 0."""
+    return x * lax.stop_gradient(gelu(x, approximate=approximate) / x)
+
+
 @pytest.mark.parametrize("name", peers.NAMES)
 @pytest.mark.slow
-def test_relevance_goes_through(name, tmp_path):
+def test_relevance_is_gradient_times_input_with_other_derivatives(
+    name, tmp_path, monkeypatch
+):
     net, clip = port(name, tmp_path), jnp.asarray(CLIP)
-    got = jaxattr.lrp(net)(clip, TARGET)
-    assert np.isfinite(got.values).all()
-    assert np.abs(got.values).max() > 0
+    got = jaxattr.lrp(net, Epsilon(0.0), epsilon=0.0)(clip, TARGET)
+    plain = np.asarray(clip * jax.grad(lambda clip: net(clip)[TARGET])(clip))
+    with monkeypatch.context() as patch:
+        patch.setattr(LayerNorm, "__call__", frozen_norm)
+        patch.setattr(jnp, "einsum", halved)
+        patch.setattr(nnx, "gelu", straight)
+        np.testing.assert_allclose(net(clip)[TARGET], got.score, rtol=1e-9)
+        want = clip * jax.grad(lambda clip: net(clip)[TARGET])(clip)
+    size = np.abs(want).max()
+    assert np.abs(want - plain).max() > 0.1 * size
+    np.testing.assert_allclose(got.values, want, rtol=1e-6, atol=1e-9 * size)
+
+
+@pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.slow
+def test_attribution_weighed_by_relevance_goes_through(name, tmp_path):
+    net, clip = port(name, tmp_path), jnp.asarray(CLIP)
     weighed = jaxattr.transformer_attribution(net, weighing="relevance")(clip, TARGET)
     assert np.isfinite(weighed.cells).all()
     assert np.ptp(weighed.cells) > 0

@@ -30,6 +30,8 @@ def weighed(clip):
 @pytest.mark.parametrize(
     ("f", "method", "settings", "want"),
     [
+        (pooled, "cam", {}, [[0.6, -0.4], [0.8, -0.6]]),
+        (pooled, "saliency_tubes", {}, [[6 / 7, 1 / 7], [1, 0]]),
         (pooled, "grad_cam", {}, [[0.15, 0], [0.2, 0]]),
         (pooled, "grad_cam", {"relu": False}, [[0.15, -0.1], [0.2, -0.15]]),
         (pooled, "grad_cam_pp", {}, [[0.230769, 0], [0.461538, 0.230769]]),
@@ -47,7 +49,14 @@ def weighed(clip):
 def test_worked_numbers(f, method, settings, want):
     got = getattr(jaxattr, method)(f, "layer", **settings)(CLIP, 0)
     np.testing.assert_allclose(got.values[0], want, atol=2e-6)
-    np.testing.assert_array_equal(got.values, got.cells)
+    if method != "saliency_tubes":
+        np.testing.assert_array_equal(got.values, got.cells)
+
+
+def test_worked_numbers_shown_as_a_heatmap():
+    got = jaxattr.grad_cam(pooled, "layer")(CLIP, 0).values
+    shown = jaxattr.to_heatmap(got, channels="mean")
+    np.testing.assert_allclose(shown[0], [[0.75, 0], [1, 0]], atol=1e-6)
 
 
 SHAPE = (6, 12, 8, 3)  # The layer has 3 x 4 x 2 cells of 5 channels.
@@ -282,13 +291,28 @@ def test_cam_refuses_any_other_head_by_name(name, head, said):
         getattr(jaxattr, name)(f, "cells")(jnp.ones(SHAPE), 0)
 
 
-def test_guided_grad_cam_is_the_product():
-    clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
-    got = jaxattr.guided_grad_cam(pooled_head, "cells")(clip, 3).values
-    guided = jaxattr.guided_backprop(pooled_head)(clip, 3).values
-    shown = jaxattr.grad_cam(pooled_head, "cells")(clip, 3).values
-    assert np.abs(got).max() > 0
-    np.testing.assert_allclose(got, np.asarray(guided) * np.asarray(shown)[..., None])
+def test_guided_grad_cam_against_loops():
+    """Both factors by hand: the kernel, as far as it excites, and the map of cells."""
+    clip = np.random.default_rng(1).normal(size=SHAPE)
+    kernel = np.random.default_rng(5).normal(size=(2, 3, 4, 3, 5))
+    weights = np.random.default_rng(6).normal(size=(5, 7))[:, 3] / 24  # Of a mean.
+    guided, cells = np.zeros(SHAPE), np.zeros((3, 4, 2))
+    for t, y, x in np.ndindex(cells.shape):
+        at = np.s_[2 * t : 2 * t + 2, 3 * y : 3 * y + 3, 4 * x : 4 * x + 4]
+        z = np.tensordot(clip[at], kernel, 4)
+        cells[t, y, x] = max(np.maximum(z, 0) @ weights, 0)
+        guided[at] += kernel @ (np.maximum(weights, 0) * (z > 0))
+    shown = cells
+    for axis, (stride, offset) in enumerate([(2, 0.5), (3, 1), (4, 1.5)]):
+        centres = offset + stride * np.arange(cells.shape[axis])
+        shown = np.apply_along_axis(
+            lambda row, c=centres, n=SHAPE[axis]: np.interp(np.arange(n), c, row),
+            axis,
+            shown,
+        )
+    got = jaxattr.guided_grad_cam(pooled_head, "cells")(jnp.asarray(clip), 3).values
+    assert (np.abs(guided * shown[..., None]) > 1e-4).mean() > 0.3
+    np.testing.assert_allclose(got, guided * shown[..., None], rtol=1e-9, atol=1e-12)
 
 
 def test_zoom_cam_is_the_largest_of_scaled_maps():
@@ -307,6 +331,19 @@ def test_zoom_cam_is_the_largest_of_scaled_maps():
     for bad in (None, [], "fine"):
         with pytest.raises(ValueError, match="`layers`"):
             jaxattr.zoom_cam(f, bad)
+
+
+def test_cam_looks_past_what_prints(capfd):
+    def loud(clip):
+        x = checkpoint_name(clip * 2, "cells").mean((0, 1, 2))
+        jax.debug.print("pooled {}", x.sum())
+        return x @ jnp.asarray([[1.0, -1], [2, 0], [3, 1]])
+
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
+    got = jaxattr.cam(loud, "cells")(clip, 0).cells
+    jax.effects_barrier()
+    np.testing.assert_allclose(got, np.asarray(clip) @ [2.0, 4, 6], rtol=1e-9)
+    assert "pooled" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["scan", "head of every frame", "sum over time"])

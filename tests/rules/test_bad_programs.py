@@ -70,13 +70,52 @@ def test_side_effects_happen_and_change_nothing(name, capfd):
     assert "the sum is" in capfd.readouterr().out
 
 
-def test_python_control_flow_and_closed_over_state_are_explained():
-    def decides(clip):
-        return head(clip @ WEIGHTS if clip.sum() > 0 else clip)
+def count(clip):
+    return clip.sum().astype(int)
 
-    with pytest.raises(TypeError, match="`f` decides in Python on values"):
-        jaxattr.saliency(decides)(CLIP, 0)
 
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda c: c if c.sum() > 0 else -c, "decides in Python on values.*jnp.where"),
+        (lambda c: c * float(c.sum()), "decides in Python on values.*jnp.where"),
+        (lambda c: jnp.nonzero(c)[0], "decides in Python on values"),
+        (lambda c: c[c > 0], "as a mask has.*jnp.where"),
+        (lambda c: sum(c[i] for i in range(count(c))), "range.*jax.lax.fori_loop"),
+        (lambda c: [c, c][count(c)], "index of a list.*jnp.take"),
+        (lambda c: jnp.asarray(np.maximum(c, 0)), "NumPy.*jax.numpy.*from_host"),
+        (lambda c: c[: count(c)], "slices by values.*dynamic_slice"),
+        (lambda c: jnp.zeros(count(c)) * c.sum(), "shape depends on values"),
+    ],
+)
+def test_what_needs_values_in_python_is_explained(f, said):
+    with pytest.raises(TypeError, match=f"^`f` .*{said}"):
+        jaxattr.saliency(f)(CLIP, 0)
+
+
+def test_an_error_of_the_network_itself_is_left_alone():
+    with pytest.raises(IndexError, match="list index out of range"):
+        jaxattr.saliency(lambda clip: [][0])(CLIP, 0)
+
+
+def test_an_integer_clip_is_refused_everywhere():
+    frames = jnp.arange(72).reshape(2, 3, 4, 3)
+    for look in (
+        lambda clip: jaxattr.list_taps(hidden, clip),
+        lambda clip: jaxattr.rules.replaced(hidden, clip),
+        lambda clip: jaxattr.rules.gradient_filter(hidden, clip),
+        lambda clip: jaxattr.saliency(hidden)(clip, 0),
+    ):
+        with pytest.raises(TypeError, match="`clip` must be floating point, got int64"):
+            look(frames)
+    struct = jax.ShapeDtypeStruct(frames.shape, frames.dtype)
+    with pytest.raises(TypeError, match="`clip` must be floating point, got int64"):
+        jaxattr.list_taps(hidden, struct)
+    with pytest.raises(TypeError, match=r"`clip` must be an array.*str"):
+        jaxattr.list_taps(hidden, "clip.mp4")
+
+
+def test_closed_over_state_is_explained():
     class Net(nnx.Module):
         def __init__(self):
             self.rnn = nnx.RNN(nnx.LSTMCell(3, 5, rngs=nnx.Rngs(0)))

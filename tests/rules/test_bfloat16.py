@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -72,29 +73,55 @@ def test_values_are_rounded_as_the_network_does_and_relevance_is_not():
     )
 
 
+def test_deep_lift_in_two_layers_by_hand():
+    clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE), HALF)
+    _, _, first, last = by_hand(clip)
+    x = np.asarray(clip, np.float32).mean((0, 1, 2)).astype(HALF).astype(np.float64)
+    z = (x @ first).astype(HALF).astype(np.float64) + np.asarray(BIAS, np.float64)
+    path = np.asarray(clip, np.float64) - 0.375  # What differs from the baseline.
+    move = path.mean((0, 1, 2)) @ first
+    slope = (np.maximum(z, 0) - np.maximum(z - move, 0)) / move
+    assert ((slope > 0) & (slope < 1)).any()
+    want = path * (first @ (slope * last[:, 1])) / np.prod(SHAPE[:3])
+    for rule in ("rescale", "reveal_cancel"):
+        got = jaxattr.deep_lift(perceptron, baseline=0.375, rule=rule)(clip, 1)
+        assert got.values.dtype == got.change.dtype == jnp.float32
+        if rule == "rescale":
+            limit = 3e-6 * np.abs(want).max()
+            np.testing.assert_allclose(got.values, want, rtol=0, atol=limit)
+    change = perceptron(clip)[1] - perceptron(jnp.full_like(clip, 0.375))[1]
+    np.testing.assert_allclose(got.change, change.astype(jnp.float32), atol=2e-2)
+
+
 KERNEL, BRANCH, STEP = weights(3, 3, 3, 3, 4), weights(4, 4), weights(4, 4)
 HEAD = weights(4, 5)
 
 
-def network(clip):
+def widened_network(clip):
+    """The same network of numbers that are not rounded."""
+    return network(clip, *(w.astype(jnp.float32) for w in (KERNEL, BRANCH, STEP, HEAD)))
+
+
+def network(clip, kernel=KERNEL, branch=BRANCH, step_weights=STEP, head=HEAD):
     """Convolution, statistics, pool, residual, `jit`, `checkpoint` and `scan`."""
+    half = kernel.dtype
     x = checkpoint_name(jnp.abs(clip), "cells")[None]
     x = lax.conv_general_dilated(
-        x, KERNEL, (2, 1, 2), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+        x, kernel, (2, 1, 2), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
     )
     # As Flax does: statistics in float32 between bfloat16 layers.
-    x = jax.nn.relu((x.astype(jnp.float32) * jnp.float32(1.2345678)).astype(HALF))
+    x = jax.nn.relu((x.astype(jnp.float32) * jnp.float32(1.2345678)).astype(half))
     x = lax.reduce_window(
         x, -jnp.inf, lax.max, (1, 1, 2, 2, 1), (1, 1, 2, 2, 1), "VALID"
     )
-    x = jax.jit(lambda x: jax.nn.relu(x + x @ BRANCH))(x)
-    rows = jax.checkpoint(lambda x: jax.nn.relu(x @ BRANCH.T))(x)[0].mean((1, 2))
+    x = jax.jit(lambda x: jax.nn.relu(x + x @ branch))(x)
+    rows = jax.checkpoint(lambda x: jax.nn.relu(x @ branch.T))(x)[0].mean((1, 2))
 
     def step(state, row):
-        return jnp.maximum(row + state @ STEP, 0), None
+        return jnp.maximum(row + state @ step_weights, 0), None
 
-    state, _ = lax.scan(step, jnp.zeros(4, HALF), rows)
-    return state @ HEAD
+    state, _ = lax.scan(step, jnp.zeros(4, half), rows)
+    return state @ head
 
 
 CLIP = jnp.asarray(np.random.default_rng(2).normal(size=SHAPE), HALF)
@@ -110,6 +137,16 @@ def test_the_score_is_the_network_s_and_relevance_keeps_its_sum():
     got = jaxattr.excitation_backprop(network, "cells")(CLIP, TARGET)
     assert got.values.dtype == jnp.float32
     assert abs(got.cells.sum() - 1) < 3e-6
+
+
+@pytest.mark.slow
+def test_deep_lift_is_that_of_the_unrounded_network_but_for_its_rounding():
+    got = jaxattr.deep_lift(network)(CLIP, TARGET)
+    assert got.values.dtype == jnp.float32
+    assert abs(got.residual) < 2e-2 * abs(got.change)
+    want = jaxattr.deep_lift(widened_network)(CLIP.astype(jnp.float32), TARGET)
+    error = np.abs(np.asarray(got.values) - want.values)
+    assert error.mean() < 2e-2 * np.abs(np.asarray(want.values)).mean()
 
 
 def test_a_network_in_float32_is_left_alone():

@@ -86,15 +86,33 @@ W = jnp.asarray([[1.0, -1], [0.5, 1], [-1, 2]])
 
 
 @pytest.mark.parametrize(
-    ("contrastive", "want"), [(False, [0.5, 0.5, 0]), (True, [0.5, 0.5, 0])]
+    ("sign", "contrastive", "want"),
+    [
+        (1, False, [0.5, 0.5, 0]),
+        (-1, False, [0, 0, 1]),
+        # Of the difference (0.5, 0.5, -1) the positive part, either way round.
+        (1, True, [0.5, 0.5, 0]),
+        (-1, True, [0, 0, 1]),
+    ],
 )
-def test_worked_numbers(contrastive, want):
+def test_worked_numbers(sign, contrastive, want):
     def f(clip):
-        return checkpoint_name(clip, "units").reshape(-1) @ W
+        return checkpoint_name(clip, "units").reshape(-1) @ (sign * W)
 
     units = jnp.asarray([1.0, 2, 0.5]).reshape(1, 1, 3, 1)
     explain = jaxattr.excitation_backprop(f, "units", contrastive=contrastive)
     np.testing.assert_allclose(explain(units, 0).values.ravel(), want, rtol=1e-12)
+
+
+def test_a_contrast_is_truncated_at_the_end():
+    """Units of contrast 0.5 and -1 share a cell: (0.5 - 1, 0.5), not (0.5, 0.5)."""
+
+    def f(clip):
+        return checkpoint_name(clip, "units").reshape(-1) @ W[jnp.asarray([0, 2, 1, 1])]
+
+    units = jnp.asarray([[1.0, 0.5], [2, 0]]).reshape(1, 1, 2, 2)
+    got = jaxattr.excitation_backprop(f, "units", contrastive=True)(units, 0)
+    np.testing.assert_allclose(got.cells.ravel(), [0, 0.5], rtol=1e-12)
 
 
 def test_probabilities_sum_to_one_and_a_scaled_unit_changes_nothing():

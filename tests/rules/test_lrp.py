@@ -45,6 +45,7 @@ def through(rule, r, bias):
         (AlphaBeta(2.0, 1.0), (4, 2), 1, (1.010101, 9.818182, -5.333333)),
         (AlphaBeta(2.0, 1.0), (4, 2), 0, (1.1, 10.4, -5.5)),
         (Gamma(0.25), (4, 2), 1, (1.540719, 2.300807, 1.388114)),
+        (Gamma(0.25, 0.0, True), (4, 2), 1, (1.616162, 1.737374, 1.838384)),
         (Flat(), (4, 2), 0, (2, 2, 2)),
         (Squared(), (4, 2), 0, (0.848485, 2.848485, 2.303030)),
         (Bounded(-2.0, 3.0), (4, 2), 0, (1.444444, 3.555556, 1.0)),
@@ -52,6 +53,19 @@ def through(rule, r, bias):
 )
 def test_worked_numbers(rule, r, bias, want):
     np.testing.assert_allclose(through(rule, r, bias), want, atol=2e-6)
+
+
+def test_batch_norm_after_a_layer_of_worked_numbers():
+    """By hand: weights (2, -1) become (5.999880, -2.999940), the bias -0.099994."""
+
+    def f(clip):
+        z = clip.reshape(-1) @ jnp.asarray([[2.0], [-1.0]]) + 0.3
+        return (z - 0.4) * (1.5 / jnp.sqrt(0.25 + 1e-5)) + 0.2
+
+    got = jaxattr.lrp(f, Epsilon(0.0))(jnp.asarray([1.0, 2]).reshape(1, 1, 2, 1), 0)
+    np.testing.assert_allclose(got.values.ravel(), (5.99988, -5.99988), atol=1e-6)
+    np.testing.assert_allclose(got.score, -0.099994, atol=1e-6)
+    np.testing.assert_allclose(got.residual, 0.099994, atol=1e-6)
 
 
 SHAPE = (4, 5, 7, 3)
@@ -294,6 +308,89 @@ def test_rules_by_layer_and_deep_taylor():
     assert not np.allclose(jaxattr.deep_taylor(network)(clip, 3).values, got.values)
 
 
+def test_bounds_that_do_not_hold_the_clip_are_refused():
+    clip = jnp.asarray(np.random.default_rng(1).uniform(-1, 2, size=SMALL))
+    inside = jaxattr.deep_taylor(small, low=-1, high=2)
+    at = clip.at[0, 0, 0, 0].set(np.nextafter(2.0, 3.0))  # A bound, but for rounding.
+    assert np.isfinite(inside(at, 1).values).all()
+    for bounds in ({"low": -0.5, "high": 2}, {"low": -1, "high": 1.5}):
+        explain = jaxattr.deep_taylor(small, **bounds)
+        with pytest.raises(ValueError, match=r"`low` and `high` must bound the clip.*"):
+            explain(clip, 1)
+    got, want = jax.jit(lambda e, c: e(c, 1))(inside, clip), inside(clip, 1)
+    np.testing.assert_allclose(got.values, want.values, rtol=1e-9)
+
+
+class Mixer(nnx.Module):
+    def __init__(self, shape, rngs):
+        kinds = {"dtype": jnp.float64, "param_dtype": jnp.float64, "rngs": rngs}
+        self.dense, self.scale = nnx.Linear(*shape, **kinds), nnx.Param(jnp.ones(()))
+
+    def __call__(self, x):
+        return jax.jit(jax.nn.relu)(self.dense(x))
+
+
+class Head(nnx.Module):
+    def __init__(self, rngs):
+        self.kernel = nnx.Param(rngs.normal((5, 2), jnp.float64))
+
+    def __call__(self, x):
+        return jax.jit(jnp.matmul)(x, self.kernel[...])  # Its scope is not around this.
+
+
+class Mixers(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.blocks = nnx.List([Mixer((6, 4), rngs), Mixer((4, 5), rngs)])
+        self.head = Head(rngs)
+
+    def __call__(self, clip):
+        x = clip.reshape(6)
+        with jax.named_scope("body"):
+            for block in self.blocks:
+                x = block(x)
+        return self.head(x)
+
+
+def test_rules_by_the_path_of_an_nnx_module():
+    net, seen = Mixers(), []
+    chosen = {
+        "blocks.0.dense": AlphaBeta(2.0, 1.0),
+        "blocks.1.dense": Gamma(0.5, 0.0),
+        "head": Epsilon(0.1),
+    }
+
+    def rules(product):
+        seen.append((product.path, product.scope))
+        return chosen[product.path]
+
+    clip = np.random.default_rng(1).uniform(size=(1, 2, 3, 1))
+    got = jaxattr.lrp(net, rules)(jnp.asarray(clip), 1)
+    assert set(seen) == {
+        ("blocks.0.dense", "body"),
+        ("blocks.1.dense", "body"),
+        ("head", ""),
+    }
+    taps = {tap.name for tap in jaxattr.list_taps(net, jnp.asarray(clip))}
+    assert set(chosen) <= taps
+    layers = [
+        *(
+            (np.asarray(b.dense.kernel[...]), np.asarray(b.dense.bias[...]))
+            for b in net.blocks
+        ),
+        (np.asarray(net.head.kernel[...]), np.zeros(2)),
+    ]
+    given = [clip.ravel()]
+    for w, b in layers:
+        given.append(np.maximum(given[-1] @ w + b, 0))
+    logit = given[2] @ layers[2][0][:, 1]
+    r = np.array([0, logit])
+    for a, (w, b), rule in list(zip(given, layers, chosen.values()))[::-1]:
+        r = messages(a, w, b, r, rule)
+    assert np.abs(r).max() > 1e-3
+    np.testing.assert_allclose(np.ravel(got.values), r, rtol=1e-8, atol=1e-12)
+
+
 def test_every_stream_has_a_first_layer():
     w, v = (np.random.default_rng(8).normal(size=s) for s in ((3, 4), (4, 2)))
 
@@ -321,22 +418,6 @@ def test_every_stream_has_a_first_layer():
     )
     for name in "ab":
         np.testing.assert_allclose(got.values[name], want.values[name], rtol=1e-10)
-
-
-def test_an_nnx_lstm_is_propagated_through():
-    class Net(nnx.Module):
-        def __init__(self, rngs):
-            kinds = {"dtype": jnp.float64, "param_dtype": jnp.float64, "rngs": rngs}
-            self.rnn = nnx.RNN(nnx.LSTMCell(6, 4, **kinds), rngs=rngs)
-            self.head = nnx.Linear(4, 3, **kinds)
-
-        def __call__(self, clip):
-            return self.head(self.rnn(clip.reshape(len(clip), -1)[None])[0, -1])
-
-    clip = jnp.asarray(np.random.default_rng(1).normal(size=(5, 1, 2, 3)))
-    got = jaxattr.lrp(Net(nnx.Rngs(0)))(clip, 1)
-    assert np.isfinite(got.values).all()
-    assert np.count_nonzero(np.abs(got.values).sum((1, 2, 3))) == 5
 
 
 def test_bad_input_is_named():

@@ -13,6 +13,8 @@ from jaxattr.rules._rectifier import rectified
 X = jnp.asarray([-2.0, -0.5, 0.5, 3.0, 7.0])
 W = jnp.asarray([2.0, -1.0, 3.0, -4.0, 5.0])
 
+ZERO, ZEROS = jnp.zeros(()), np.zeros(5)  # A plain function closes over them.
+
 SPELLINGS = {
     "jax.nn.relu": jax.nn.relu,
     "maximum": lambda x: jnp.maximum(x, 0),
@@ -26,6 +28,16 @@ SPELLINGS = {
     "where, not": lambda x: jnp.where(~(x > 0), 0, x),
     "times mask": lambda x: x * (x > 0),
     "select": lambda x: lax.select(x > 0, x, jnp.zeros_like(x)),
+    "select, full": lambda x: lax.select(x > 0, x, lax.full_like(x, 0)),
+    "fmax": lambda x: jnp.fmax(x, 0),
+    "fmax, turned": lambda x: jnp.fmax(0, x),
+    "times heaviside": lambda x: x * jnp.heaviside(x, 0),
+    "times a step": lambda x: jnp.where(x < 0, 0.0, 1.0) * x,
+    "closed-over number": lambda x: jnp.maximum(x, ZERO),
+    "closed-over zeros": lambda x: jnp.maximum(ZEROS, x),
+    "closed-over, where": lambda x: jnp.where(x > ZEROS, x, ZERO),
+    "closed-over, clip": lambda x: jnp.clip(x, ZERO),
+    "custom_vmap": jax.custom_batching.sequential_vmap(lambda x: jnp.maximum(x, 0)),
     "bfloat16 inside": lambda x: jnp.maximum(x.astype(jnp.bfloat16), 0).astype(x.dtype),
     "nested": lambda x: jax.jit(jax.jit(jax.nn.relu))(x),
     "checkpoint": jax.checkpoint(jax.nn.relu),
@@ -83,6 +95,9 @@ def test_relatives_keep_their_slopes(f, derivative, loose_promotion):
         lambda x: jnp.where(x > 1, x, 0.0),
         lambda x: jnp.where(x[::-1] > 0, x, 0.0),
         lambda x: x * (x[::-1] > 0),
+        lambda x: x * jnp.where(x > 0, 0.0, 1.0),
+        lambda x: x * jnp.where(x > 0, 1.0, 0.5),
+        lambda x: jnp.maximum(x, np.array([0.0, 0, 1, 0, 0])),
         lambda x: x + jnp.maximum(jnp.arange(5.0), 0),
     ],
 )
