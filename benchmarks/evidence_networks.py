@@ -148,6 +148,7 @@ def main():
     if args.only_variants:
         record = json.loads(pathlib.Path(args.out).read_text())
         found = _certified_variants(networks, args.split, args.num_certified)
+        record["num"]["certified variants"] = args.num_certified
         _timing.write(args.out, record | {"certified variants": found})
         return
     record = {
@@ -155,7 +156,8 @@ def main():
         "machine": _timing.machine(),
         "split": args.split,
         "num": {"as rendered": args.num, "camera": args.num_variants}
-        | {"none": args.num_variants, "certified": args.num_certified},
+        | {"none": args.num_variants, "certified": args.num_certified}
+        | {"certified variants": args.num_certified},
         "networks": {},
     }
     for name, weights in networks:
