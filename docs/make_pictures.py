@@ -1,12 +1,14 @@
 """Draws the pictures of the README and of these pages: `python docs/make_pictures.py`.
 
-With "demo" or "families" behind it, only that one.
+With "demo" or "families" behind it, only that one; "steps WEIGHTS VIDEO" draws one for
+which both have to be brought, as neither may be passed on.
 """
 
 import pathlib
 import sys
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -62,9 +64,40 @@ def draw_families(margin=14):
     levels.save(HERE / "families.png", optimize=True)
 
 
+def draw_steps(weights, video):
+    """Grad-CAM per step of the trained CNN + LSTM, maps alone, as images/steps.png.
+
+    Args:
+      weights: file of the trained `lrcn`.
+      video: of a man who walks a dog, from UCF101 (WalkingWithDog_g06_c05), white
+        border of six pixels included.
+    """
+    network = jaxattr_models.lrcn(weights=weights)
+    clip = jaxattr.data.read_clip(video, network.spec, box=(6, 6, 294, 294))
+    probability = jax.nn.softmax(network(clip))
+    figure, axes = plt.subplots(2, 21, figsize=(15, 2.0), width_ratios=[4] + [2] * 20)
+    for row, pool in zip(axes, ("global", "frame")):
+        values = jaxattr.grad_cam(network, "conv1", pool=pool, resize=False)(clip, 0)
+        heat = np.maximum(np.asarray(values.values), 0)
+        share = heat.sum((1, 2)) / heat.sum()
+        row[0].axis("off")
+        row[0].text(0, 0.5, f'pool="{pool}"', va="center", fontsize=11)
+        for step, axis in enumerate(row[1:]):
+            axis.imshow(heat[step], cmap="magma", vmin=0, vmax=heat.max())
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(f"{share[step]:.0%}", fontsize=9, pad=3)
+    title = f'LRCN, "{network.spec.labels[0]}" at {float(probability[0]):.3f}: '
+    figure.suptitle(title + "steps 1 to 20, and their share of the heat", fontsize=11)
+    figure.tight_layout(h_pad=0.4, w_pad=0.2)
+    figure.savefig(HERE / "steps.png", dpi=80)
+
+
 PICTURES = {"demo": draw_demo, "families": draw_families}
 
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
-    for wanted in sys.argv[1:] or PICTURES:
-        PICTURES[wanted]()
+    if sys.argv[1:2] == ["steps"]:
+        draw_steps(*sys.argv[2:])
+    else:
+        for wanted in sys.argv[1:] or ("demo", "families"):
+            PICTURES[wanted]()
