@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import toy_records
+import toys
 
 from jaxattr import metrics
 from jaxattr.evaluation import read_results, tabulate, to_csv, to_markdown
+from jaxattr.evaluation._draws import interval, macro_draws
 
 NUM = 500
 
@@ -241,6 +243,24 @@ def test_records_come_from_folders_that_are_not_done(tmp_path):
         read_results()
 
 
+@pytest.mark.slow
+def test_what_evaluate_writes_is_tabulated(tmp_path):
+    toys.run(tmp_path, toys=toys.Toys(3, undecodable=(1,)))
+    found = read_results(tmp_path)
+    records = list(found.records)
+    kept = [{k: v for k, v in r.items() if v is not None} for r in records]
+    joined = toys.rows(tmp_path, times=True)
+    assert kept == [{k: v for k, v in r.items() if v is not None} for r in joined]
+    assert found.notes == ()
+    (table,) = tabulate(records, num=NUM)
+    for i, method in enumerate(table.methods):
+        mean = loop_mean(records, method, "insertion")
+        np.testing.assert_allclose(table.scores.mean[i, 1], mean)
+    assert table.groups == ("noise",)
+    assert (table.clips == 2).all()
+    assert "| undecodable |" in to_markdown([table])
+
+
 def test_mistakes_are_told():
     records = toy_records.make()
     with pytest.raises(ValueError, match=r"metrics.*auprk.*auprc"):
@@ -266,3 +286,26 @@ def test_the_order_of_metrics_is_the_callers_and_of_records_does_not_matter():
     assert one.methods == two.methods
     np.testing.assert_allclose(one.scores.mean, two.scores.mean)
     assert json.dumps(one.seconds.tolist()) == json.dumps(two.seconds.tolist())
+
+
+def test_draws_leave_holes_and_empty_groups_out():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(9, 4))
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[:, 3] = np.nan
+    values[5, 3] = 2.0  # In one clip of one group, hence not in every draw.
+    groups = np.array([0, 1, 0, 1, 1, 1, 0, 0, 0])
+    got = macro_draws(values, groups, num=50, seed=7)
+    again = np.random.default_rng(7)
+    parts = [values[groups == group] for group in (0, 1)]
+    chosen = [again.integers(len(part), size=(50, len(part))) for part in parts]
+    for draw, column in np.ndindex(50, 4):
+        means = []
+        for part, rows in zip(parts, chosen):
+            one = part[rows[draw], column]
+            means += [one[~np.isnan(one)].mean()] if (~np.isnan(one)).any() else []
+        expected = np.mean(means) if means else np.nan
+        np.testing.assert_allclose(got[draw, column], expected)
+    assert np.isnan(got[:, 3]).any()
+    low, high = interval(got)
+    assert (low[3], high[3]) == (2, 2)

@@ -133,6 +133,20 @@ def test_every_training_has_its_key_and_the_clips_of_its_ratio():
     np.testing.assert_array_equal(found.accuracy, 0.5)  # Class 0, always.
 
 
+def test_networks_are_asked_about_degraded_clips():
+    def train(clips, targets, *, key):
+        def f(clip):  # Class 1 where more than half is gone.
+            return jax.nn.one_hot(((clip == 0).mean() > 0.5).astype(int), 2)
+
+        return f
+
+    data = evidence(20, 0)._replace(targets=np.ones(20, int))
+    removed = metrics.remove_and_retrain(train, ratios=(0.1, 0.6))
+    kept = metrics.keep_and_retrain(train, ratios=(0.1, 0.7))
+    np.testing.assert_array_equal(removed(data, data, key=KEY).accuracy, [0, 1])
+    np.testing.assert_array_equal(kept(data, data, key=KEY).accuracy, [1, 0])
+
+
 def test_mistakes_are_told():
     data = evidence(4, 0)
     clips, heat = data.clips, data.heatmaps
