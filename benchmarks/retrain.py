@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(args):
     sets = {"train": render("train", args), "test": render("test", args)}
     weights = next(iter(models.models()[NETWORK].weights))
-    network = jaxattr.fold_convs(models.build(NETWORK, weights))
+    network = models.build(NETWORK, weights)
     train = functools.partial(fitted, steps=args.steps, batch_size=args.batch)
     record = {
         "date": datetime.date.today().isoformat(),

@@ -1,5 +1,7 @@
 """Macro means and their bootstrap: every score is drawn with the same clips."""
 
+import math
+
 import numpy as np
 
 _BLOCK = 2**22  # Chosen clips held in memory at a time.
@@ -16,7 +18,7 @@ def macro_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     Returns:
       [...], NaN where there is no value at all.
     """
-    flat = values.reshape(len(values), -1)
+    flat = _flat(values)
     total, count = np.zeros((2, flat.shape[1]))
     for group in np.unique(groups):
         rows = flat[groups == group]
@@ -44,7 +46,7 @@ def macro_draws(
       [num, ...], NaN where a draw has no value.
     """
     rng = np.random.default_rng(seed)
-    flat = values.reshape(len(values), -1)
+    flat = _flat(values)
     total, count = np.zeros((2, num, flat.shape[1]))
     for group in np.unique(groups):
         rows = flat[groups == group]
@@ -60,13 +62,18 @@ def macro_draws(
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval of draws [num, ...]; NaN where no draw has a value."""
-    flat = draws.reshape(len(draws), -1)
+    flat = _flat(draws)
     ends = np.full((2, flat.shape[1]), np.nan)
     some = ~np.isnan(flat).all(0)
     tail = (1 - level) / 2
-    ends[:, some] = np.nanquantile(flat[:, some], (tail, 1 - tail), axis=0)
+    if some.any():
+        ends[:, some] = np.nanquantile(flat[:, some], (tail, 1 - tail), axis=0)
     low, high = ends.reshape(2, *draws.shape[1:])
     return low, high
+
+
+def _flat(values):
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _times(rng, num, size):

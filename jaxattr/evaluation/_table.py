@@ -140,13 +140,10 @@ def tabulate(
             f"`baseline` {baseline!r} is no method of the records"
             f"{nearest(baseline, scores.methods)}"
         )
-    parts = {"all": scores}
+    parts = [("all", scores)]
     if by is not None:
-        parts |= {label: part_of(scores, by, label) for label in labels_of(scores, by)}
-    return [
-        _tabulate(label, part, baseline, random, num, seed)
-        for label, part in parts.items()
-    ]
+        parts += [(name, part_of(scores, by, name)) for name in labels_of(scores, by)]
+    return [_tabulate(name, part, baseline, random, num, seed) for name, part in parts]
 
 
 def _tabulate(label, scores: Scores, baseline, random, num, seed) -> Table:

@@ -243,6 +243,17 @@ def test_records_come_from_folders_that_are_not_done(tmp_path):
         read_results()
 
 
+@pytest.mark.parametrize("status", ["undecodable", "refused"])
+def test_nothing_but_what_is_missing(status):
+    records = [r for r in toy_records.make() if r["status"] == status]
+    (table,) = tables = tabulate(records, num=NUM)
+    assert np.isnan(table.scores.mean).all()
+    assert np.isnan(table.scores.low).all()
+    text = to_markdown(tables)
+    assert f"| {status} |" in text
+    assert "missing" in to_csv(tables)
+
+
 @pytest.mark.slow
 def test_what_evaluate_writes_is_tabulated(tmp_path):
     toys.run(tmp_path, toys=toys.Toys(3, undecodable=(1,)))
