@@ -214,15 +214,15 @@ def _parse(arguments):
     parser.add_argument("--family", default="motion")
     parser.add_argument("--methods", nargs="+", default=list(METHOD_NAMES))
     parser.add_argument("--ratios", nargs="+", type=float, help="(0.02 0.1 0.5)")
-    parser.add_argument("--train", type=int, help="clips to learn from (1024)")
+    parser.add_argument("--train", type=int, help="clips to learn from (512)")
     parser.add_argument("--test", type=int, help="clips to test on (256)")
-    parser.add_argument("--steps", type=int, help="of each training (400)")
+    parser.add_argument("--steps", type=int, help="of each training (150)")
     parser.add_argument("--batch", type=int, help="clips in a step (32)")
     parser.add_argument("--trainings", type=int, default=1, help="of each ratio")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="JSON file to write")
     args = parser.parse_args(arguments)
-    sizes = {"train": 1024, "test": 256, "steps": 400, "batch": 32}
+    sizes = {"train": 512, "test": 256, "steps": 150, "batch": 32}
     ratios = [0.02, 0.1, 0.5]
     if args.quick:
         sizes, ratios = {"train": 8, "test": 6, "steps": 2, "batch": 4}, [0.1]
