@@ -16,8 +16,10 @@ from jaxattr.cli._diagnose import diagnose
 from jaxattr.cli._evaluate import evaluate
 from jaxattr.cli._methods import pick
 from jaxattr.cli._paths import home
+from jaxattr.cli._plot import plot
 from jaxattr.cli._prepare import check_model, numbers, prepare
 from jaxattr.cli._run import explain_all
+from jaxattr.cli._table import table
 from jaxattr.cli._train_command import train
 from jaxattr.cli._worker import Job, Run
 
@@ -144,7 +146,7 @@ def models() -> int:
     import jaxattr_models
     from jaxattr_models._registry import CATALOGUE
 
-    table = _table("network", "T x H x W, classes\nparameters, weights", "what")
+    table = _columns("network", "T x H x W, classes\nparameters, weights", "what")
     for model in jaxattr_models.models().values():
         known = ", ".join(name for owner, name in CATALOGUE if owner == model.name)
         facts = (
@@ -160,7 +162,7 @@ def methods() -> int:
     """List the attribution methods."""
     from jaxattr._registry import METHODS
 
-    table = _table("method", "gradients", "what")
+    table = _columns("method", "gradients", "what")
     for family, group in itertools.groupby(METHODS.values(), lambda m: m.family):
         table.add_section()
         table.add_row(f"[bold]{family}[/bold]")
@@ -182,7 +184,7 @@ def doctor() -> int:
     """Say what is installed, which devices there are, and what is missing."""
     import jax
 
-    table = _table("what", "found")
+    table = _columns("what", "found")
     table.add_row("Python", platform.python_version())
     for name in ("jaxattr", "jax", "jaxlib", "flax", "optax", "numpy"):
         table.add_row(name, _version(name))
@@ -214,6 +216,8 @@ COMMANDS = {
     "explain": explain,
     "diagnose": diagnose,
     "evaluate": evaluate,
+    "table": table,
+    "plot": plot,
     "convert": convert,
     "train": train,
     "models": models,
@@ -222,7 +226,7 @@ COMMANDS = {
 }
 
 
-def _table(first, *others):
+def _columns(first, *others):
     table = Table(box=rich.box.SIMPLE, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for name in others:

@@ -56,7 +56,7 @@ def render_pool(split: str, seed: int, num: int, report: Progress, **settings) -
     for start in range(0, num, CHUNK):
         stop = min(start + CHUNK, num)
         samples = evidence.batch(key, CHUNK, start=start, **settings)
-        clips[start:stop] = _to_bytes(samples.clip)[: stop - start]
+        clips[start:stop] = to_bytes(samples.clip)[: stop - start]
         labels[start:stop] = samples.target[: stop - start]
         report("render", stop, num, f"{note} clips")
     return Pool(clips, labels)
@@ -99,7 +99,8 @@ def _write(path: pathlib.Path, array: np.ndarray) -> None:
 
 
 @jax.jit
-def _to_bytes(clips: jax.Array) -> jax.Array:
+def to_bytes(clips: jax.Array) -> jax.Array:
+    """Clips as a network takes them, as bytes."""
     pixels = (clips * evidence.STD + evidence.MEAN) * 255
     return jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8)
 

@@ -3,22 +3,34 @@
 from jaxattr.evaluation._evaluate import Summary, evaluate
 from jaxattr.evaluation._folder import FolderError
 from jaxattr.evaluation._join import join_records
+from jaxattr.evaluation._long import to_csv
+from jaxattr.evaluation._markdown import to_markdown
 from jaxattr.evaluation._metrics import METRICS, Metric
 from jaxattr.evaluation._read_settings import read_settings
+from jaxattr.evaluation._results import Results, read_results
 from jaxattr.evaluation._settings import Choice, Settings, SettingsError
 from jaxattr.evaluation._sources import SOURCES, Source
+from jaxattr.evaluation._table import Estimates, Reliabilities, Table, tabulate
 
 __all__ = [
     "METRICS",
     "SOURCES",
     "Choice",
+    "Estimates",
     "FolderError",
     "Metric",
+    "Reliabilities",
+    "Results",
     "Settings",
     "SettingsError",
     "Source",
     "Summary",
+    "Table",
     "evaluate",
     "join_records",
+    "read_results",
     "read_settings",
+    "tabulate",
+    "to_csv",
+    "to_markdown",
 ]

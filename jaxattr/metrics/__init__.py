@@ -8,6 +8,7 @@ from jaxattr.metrics._boxes import boxes_to_mask, mask_to_boxes
 from jaxattr.metrics._completeness import Completeness, completeness
 from jaxattr.metrics._complexity import complexity
 from jaxattr.metrics._curve import CausalCurve
+from jaxattr.metrics._degrade import degrade
 from jaxattr.metrics._deletion import deletion
 from jaxattr.metrics._diagnosis import TemporalDiagnosis, temporal_diagnosis
 from jaxattr.metrics._energy import Energy, energy, energy_in_box
@@ -21,6 +22,13 @@ from jaxattr.metrics._max_sensitivity import MaxSensitivity, max_sensitivity
 from jaxattr.metrics._pointing_game import Hit, PointingGame, hit, pointing_game
 from jaxattr.metrics._rank_correlation import rank_correlation
 from jaxattr.metrics._reliability import Reliability, reliability
+from jaxattr.metrics._retrain import (
+    Explained,
+    Retrained,
+    Train,
+    keep_and_retrain,
+    remove_and_retrain,
+)
 from jaxattr.metrics._road import Road, road
 from jaxattr.metrics._sanity_check import SanityCheck, sanity_check
 from jaxattr.metrics._stability import Stability, stability
@@ -39,6 +47,7 @@ __all__ = [
     "CausalCurve",
     "Completeness",
     "Energy",
+    "Explained",
     "Faithfulness",
     "Hit",
     "Infidelity",
@@ -50,6 +59,7 @@ __all__ = [
     "PerturbationGap",
     "PointingGame",
     "Reliability",
+    "Retrained",
     "Road",
     "SanityCheck",
     "Stability",
@@ -58,6 +68,7 @@ __all__ = [
     "TemporalIoU",
     "TemporalPointing",
     "TopKIoU",
+    "Train",
     "abpc",
     "aopc",
     "auprc",
@@ -65,6 +76,7 @@ __all__ = [
     "boxes_to_mask",
     "completeness",
     "complexity",
+    "degrade",
     "deletion",
     "energy",
     "energy_in_box",
@@ -73,6 +85,7 @@ __all__ = [
     "infidelity",
     "input_invariance",
     "insertion",
+    "keep_and_retrain",
     "krippendorff_alpha",
     "localisation_iou",
     "mask_to_boxes",
@@ -81,6 +94,7 @@ __all__ = [
     "pointing_game",
     "rank_correlation",
     "reliability",
+    "remove_and_retrain",
     "road",
     "sanity_check",
     "stability",

@@ -3,6 +3,7 @@
 from jaxattr.viz._index import IndexEntry, save_index
 from jaxattr.viz._movie import save_gif, save_mp4
 from jaxattr.viz._overlay import outline, overlay
+from jaxattr.viz._plots import save_plots
 from jaxattr.viz._report import save_report
 from jaxattr.viz._rgb import to_rgb
 from jaxattr.viz._sheet import contact_sheet, save_png
@@ -16,6 +17,7 @@ __all__ = [
     "save_gif",
     "save_index",
     "save_mp4",
+    "save_plots",
     "save_png",
     "save_report",
     "to_rgb",

@@ -1,0 +1,39 @@
+"""The command `plot`."""
+
+import pathlib
+from typing import Annotated
+
+import tyro
+from rich.markup import escape
+
+from jaxattr.cli._console import console
+
+
+def plot(
+    folders: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional],
+    /,
+    out: pathlib.Path = pathlib.Path("plots"),
+    metric: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    baseline: str | None = None,
+) -> int:
+    """Draw evaluations: scores with intervals, quality against cost, rank correlations.
+
+    The numbers are those of `jaxattr table`.
+
+    Args:
+      folders: that `evaluate` wrote; several are taken together.
+      out: folder to write PNGs to.
+      metric: one to draw, may be repeated; all without it.
+      baseline: method that the others are compared with on the same clips.
+    """
+    from jaxattr import evaluation, viz
+
+    found = evaluation.read_results(*folders)
+    (whole,) = evaluation.tabulate(
+        found.records, metrics=metric or None, baseline=baseline
+    )
+    for note in found.notes:
+        console.print(escape(note))
+    for path in viz.save_plots(out, whole):
+        console.print(f"wrote {escape(str(path))}")
+    return 0

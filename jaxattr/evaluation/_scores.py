@@ -1,0 +1,155 @@
+"""Records as one array: clips x networks x methods x metrics."""
+
+import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxattr._checking import nearest
+
+
+class Missing(NamedTuple):
+    """Why there is no score."""
+
+    network: str
+    data: str
+    group: str
+    clip: str
+    method: str
+    metric: str
+    status: str
+    message: str
+
+
+class Scores(NamedTuple):
+    """All scores.
+
+    Attributes:
+      networks: labels, in the order in which they came; so are the next two.
+      methods: likewise.
+      metrics: likewise.
+      higher: for each metric, whether higher is better.
+      clips: (group, data, clip) of every clip.
+      values: [N, networks, methods, metrics], NaN where there is no score.
+      seconds: [N, networks, methods], NaN where there was no explanation.
+      missing: an entry for each record without a score.
+    """
+
+    networks: tuple[str, ...]
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    higher: tuple[bool, ...]
+    clips: tuple[tuple[str, str, str], ...]
+    values: np.ndarray
+    seconds: np.ndarray
+    missing: tuple[Missing, ...]
+
+
+def gather(
+    records: Iterable[Mapping[str, Any]], metrics: Sequence[str] | None = None
+) -> Scores:
+    """Collects records.
+
+    Args:
+      records: in any order.
+      metrics: those to keep, in their order; None keeps all.
+
+    Raises:
+      ValueError: there are none, two are of the same explanation and metric, a metric
+        has two directions, or one of `metrics` is in no record.
+    """
+    networks, methods, names, clips, higher = {}, {}, {}, {}, {}
+    places, values = array.array("q"), array.array("d")
+    seconds, missing, seen = {}, [], set()
+    for record in records:
+        seen.add(metric := record["metric"])
+        if metrics is not None and metric not in metrics:
+            continue
+        key = tuple(record[field] for field in ("group", "data", "clip"))
+        method = _place(methods, record["method"])
+        network = _place(networks, record["network"])
+        name = _place(names, metric)
+        better = record["direction"] == "higher"
+        if higher.setdefault(metric, better) != better:
+            raise ValueError(f"metric {metric!r} has two directions: rename one.")
+        if record["seconds"] is not None:
+            seconds[_place(clips, key), network, method] = record["seconds"]
+        if record["status"] == "ok":
+            places.extend((_place(clips, key), network, method, name))
+            values.append(record["value"])
+        else:
+            fields = [record[field] for field in Missing._fields[:-1]]
+            missing.append(Missing(*fields, record.get("message") or ""))
+    if not seen:
+        raise ValueError("`records` is empty: no clip is done.")
+    wanted = tuple(names) if metrics is None else tuple(metrics)
+    for metric in wanted:
+        if metric not in seen:
+            raise ValueError(
+                f"`metrics` has {metric!r}, of which there is no record"
+                f"{nearest(metric, seen)}"
+            )
+    shape = (len(clips), len(networks), len(methods), len(names))
+    filled = _filled(shape, np.array(places).reshape(-1, 4), np.array(values))
+    if filled is None:
+        raise ValueError(
+            "two records are of the same network, clip, method and metric: these "
+            "folders evaluate the same; give labels to what differs."
+        )
+    spent = np.full(shape[:3], np.nan)
+    for place, value in seconds.items():
+        spent[place] = value
+    return Scores(
+        tuple(networks),
+        tuple(methods),
+        wanted,
+        tuple(higher[metric] for metric in wanted),
+        tuple(clips),
+        filled[..., [names[metric] for metric in wanted]],
+        spent,
+        tuple(missing),
+    )
+
+
+def part_of(scores: Scores, by: str, label: str) -> Scores:
+    """The scores of one network, data set or group."""
+    missing = tuple(m for m in scores.missing if getattr(m, by) == label)
+    if by == "network":
+        place = [scores.networks.index(label)]
+        return scores._replace(
+            networks=(label,),
+            values=scores.values[:, place],
+            seconds=scores.seconds[:, place],
+            missing=missing,
+        )
+    field = ("group", "data").index(by)
+    rows = [i for i, clip in enumerate(scores.clips) if clip[field] == label]
+    return scores._replace(
+        clips=tuple(scores.clips[i] for i in rows),
+        values=scores.values[rows],
+        seconds=scores.seconds[rows],
+        missing=missing,
+    )
+
+
+def labels_of(scores: Scores, by: str) -> tuple[str, ...]:
+    """The networks, data sets or groups that have scores."""
+    if by == "network":
+        return scores.networks
+    return tuple(dict.fromkeys(c[("group", "data").index(by)] for c in scores.clips))
+
+
+def _place(table, label):
+    return table.setdefault(label, len(table))
+
+
+def _filled(shape, places, values):
+    """An array with values in places; None if two are for the same."""
+    out = np.full(shape, np.nan)
+    if len(places):
+        flat = np.ravel_multi_index(tuple(places.T), shape)
+        if len(np.unique(flat)) < len(flat):
+            return None
+        out.flat[flat] = values
+    return out

@@ -1,0 +1,98 @@
+"""Figures hold the numbers of their table, and no two of their words overlap."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from jaxattr import viz
+from jaxattr.evaluation import Estimates, Table
+from jaxattr.viz import _plots
+
+METRICS = ("auprc", "deletion")
+
+
+def make(num=40, baseline="method_3"):
+    rng = np.random.default_rng(0)
+    mean = rng.normal(size=(num, 2))
+    mean[1] = np.nan  # Refused.
+    scores = Estimates(mean, mean - 0.1, mean + 0.2)
+    tau = Estimates(*(np.full((2, 2), value) for value in (0.5, 0.1, 0.9)))
+    places = range(num)
+    return Table(
+        part="all",
+        methods=tuple(f"method_{i}_{'with_a_long_name' * (i % 2)}" for i in places),
+        metrics=METRICS,
+        higher=(True, False),
+        groups=("motion",),
+        scores=scores,
+        clips=np.full((num, 2), 5),
+        explanations=np.full((num, 2), 5),
+        baseline=baseline,
+        differences=scores,
+        tau=tau,
+        reliability=None,
+        seconds=10.0 ** rng.uniform(-3, 3, num).round(),  # Many share a place.
+        missing=(),
+    )
+
+
+def texts(figure):
+    """Extents of all words, by word."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    shown = (t for t in figure.findobj(Text) if t.get_visible() and t.get_text())
+    # Without the line of an annotation, which its own extent counts in.
+    return [(t.get_text(), Text.get_window_extent(t)) for t in shown]
+
+
+@pytest.mark.parametrize("kind", ["_bars", "_cost"])
+def test_words_of_forty_methods_do_not_overlap(kind):
+    table = make()
+    known = ~np.isnan(table.scores.mean[:, 0])
+    found = texts(getattr(_plots, kind)(table, 0, known))
+    words = [word for word, _ in found]
+    for name, one in zip(table.methods, known):
+        assert (name in words) == one
+    for (one, a), (other, b) in itertools.combinations(found, 2):
+        width = min(a.x1, b.x1) - max(a.x0, b.x0)
+        height = min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert min(width, height) <= 1, (one, other)  # Pixels.
+
+
+def test_bars_are_the_tables_numbers_with_the_best_on_top():
+    table = make(6)
+    known = ~np.isnan(table.scores.mean[:, 1])
+    axes = _plots._bars(table, 1, known).axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    drawn = {}
+    for line in axes.get_lines():
+        drawn |= {rows[int(y)]: x for x, y in line.get_xydata()}
+    expected = dict(zip(table.methods, table.scores.mean[:, 1]))
+    assert drawn == {name: x for name, x in expected.items() if not np.isnan(x)}
+    assert drawn[rows[-1]] == min(drawn.values())  # Lower is better.
+    ends = {
+        rows[int(y)]: (x0, x1)
+        for lines in axes.collections
+        for (x0, y), (x1, _) in lines.get_segments()
+    }
+    for name, (low, high) in ends.items():
+        np.testing.assert_allclose((low, high), (drawn[name] - 0.1, drawn[name] + 0.2))
+
+
+def test_files_are_named_after_metrics(tmp_path):
+    table = make(3)._replace(metrics=("a/b", "a b"))
+    files = viz.save_plots(tmp_path / "new", table)
+    names = {file.name for file in files}
+    assert names == {
+        "scores-a_b.png",
+        "scores-a_b-2.png",
+        "cost-a_b.png",
+        "cost-a_b-2.png",
+        "rank-correlation.png",
+    }
+    assert {file.name for file in (tmp_path / "new").iterdir()} == names
+    untimed = table._replace(seconds=np.full(3, np.nan), metrics=("a",))
+    files = viz.save_plots(tmp_path / "other", untimed)
+    assert [file.name for file in files] == ["scores-a.png"]
