@@ -95,12 +95,19 @@ def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
     taps = f.tap_axes()
     if layer not in taps:
         raise unknown("layer", layer, taps)
-    struct, _ = taps[layer]
-    kept = [struct.shape[i] for i in volume_axes(struct.shape)]
-    if len(kept) != 4 or math.prod(kept[:3]) == 1:
+    struct, axes = taps[layer]
+    kept = volume_axes(struct.shape)
+    if len(kept) != 4 or math.prod(struct.shape[i] for i in kept[:3]) == 1:
         raise ValueError(
             f"`layer` {layer!r} must be [T, H, W, C] to be shown on a clip, got shape "
             f"{struct.shape}: it has no extent in space and time."
+        )
+    found = [axes[i].which if axes[i] else None for i in kept]
+    if any(which not in (None, i) for i, which in enumerate(found)):
+        raise ValueError(
+            f"`layer` {layer!r} must be [T, H, W, C] to be shown on a clip, got shape "
+            f"{struct.shape} with its axes in another order: name its transpose by "
+            "checkpoint_name, and take that."
         )
     return struct
 

@@ -54,6 +54,8 @@ def excitation(
             if split == "shares":
                 return [_shared(*values)]
             return [passed(name, split, *values)]
+        if name == "sub" and all(active):
+            return [_shared(values[0], jax.lax.stop_gradient(-values[1]))]
         if name == "neg" or (name == "sub" and active == [False, True]):
             # What is subtracted inhibits.
             inert = [jax.lax.stop_gradient(value) for value in values]

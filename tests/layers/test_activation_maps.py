@@ -164,11 +164,22 @@ def test_per_step_of_a_recurrent_network_is_the_unrolled_one():
     )
 
 
+def channels_first(order):
+    def f(clip):
+        cells = checkpoint_name(jnp.transpose(clip, order), "first")
+        return cells.mean(tuple(i for i, axis in enumerate(order) if axis != 3))
+
+    return f
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_bad_layers_are_named(name):
     method, clip = getattr(jaxattr, name), jnp.zeros(SHAPE)
     with pytest.raises(ValueError, match=r"`layer`.*'cell'.*Did you mean 'cells'"):
         method(network, "cell")(clip, 0)
+    for order in ((3, 0, 1, 2), (0, 3, 1, 2)):  # Channels first, of clip and frames.
+        with pytest.raises(ValueError, match=r"`layer` 'first'.*in another order"):
+            method(channels_first(order), "first")(clip, 0)
     with pytest.raises(ValueError, match="`layer` must be the name"):
         method(network)
     with pytest.raises(ValueError, match=r"`layer`.*no extent"):

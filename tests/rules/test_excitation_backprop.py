@@ -200,6 +200,20 @@ def test_a_branch_that_inhibits_gets_nothing():
     assert 0.99 < got.sum() < 1 + 1e-12  # What the constant excites is lost.
 
 
+def test_what_is_subtracted_leaves_all_to_what_it_is_taken_from():
+    def difference(x):
+        return jax.nn.relu(2 * x - jnp.roll(x, 1, 2))
+
+    def f(clip):
+        cells = checkpoint_name(clip, "cells")
+        return difference(cells).mean((0, 1, 2)) @ jnp.ones((3, 2))
+
+    clip = jnp.asarray(np.abs(np.random.default_rng(6).normal(size=SHAPE)))
+    got = jaxattr.excitation_backprop(f, "cells")(clip, 0).cells
+    excited = np.asarray(difference(clip)).sum(-1)  # All weights above it are alike.
+    np.testing.assert_allclose(got, excited / excited.sum(), rtol=1e-12)
+
+
 def test_it_has_no_gradient_rather_than_a_wrong_one():
     explain = jaxattr.excitation_backprop(network, "cells")
     with pytest.raises(TypeError, match="cannot be differentiated"):
