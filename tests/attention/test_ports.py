@@ -61,6 +61,7 @@ def test_equal_to_dense_products_of_torchs_maps(name, method, tmp_path):
     np.testing.assert_allclose(got.class_token, row[0] if cls else 0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_divided_attention_counts_as_two_layers(monkeypatch):
     net = models.evidence_transformer(weights=None)
     clip = jnp.asarray(np.random.default_rng(1).normal(size=(16, 56, 56, 3)), "float32")

@@ -68,6 +68,7 @@ def test_a_bad_clip_does_not_stop_the_run(run):
     assert files == ["diagnosis.json", "saliency.png", "values.npz"]
 
 
+@pytest.mark.slow
 def test_a_method_on_segments(tmp_path):
     path, out = write_clip(tmp_path / "grow"), tmp_path / "out"
     assert diagnose(out, path, method="swag", shuffles=1) == 0

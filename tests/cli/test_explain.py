@@ -237,6 +237,7 @@ def test_the_estimate_comes_with_the_first_good_clip(tmp_path, capsys):
     assert "1 clip x 1 methods" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_random_weights_are_said_on_the_page(tmp_path):
     frames = write_frames(tmp_path / "clip", num=20, size=(64, 64))
     words = ["explain", frames, "--model", "lrcn", "--method", "saliency"]

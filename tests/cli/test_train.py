@@ -59,6 +59,7 @@ def test_progress_counts_every_stage_to_its_end(trained):
     assert set(report.seconds) == {"render", "train", "check"}
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(trained, tmp_path):
     first, _, _ = trained
     again = _train.train_evidence(tmp_path / "again.safetensors", **TINY)

@@ -97,7 +97,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         "`clips` must be an integer from 1, got 0.",
         "no network 'evidence3d'; did you mean evidence_3d",
         "networks[1]: `weights` 'family-0' is no file; did you mean families-0",
-        "data[0]: no data 'evidense'; did you mean evidence?",
+        "data[0]: no data 'evidense'; did you mean evidence",
         "data[1]: no key `familly`; did you mean family?",
         "data[1]: evidence needs `family`.",
         "data[2]: `folder` 'nowhere' does not exist.",
