@@ -10,12 +10,19 @@ from jaxattr.evaluation._read_settings import read_settings
 from jaxattr.evaluation._results import Results, read_results
 from jaxattr.evaluation._settings import Choice, Settings, SettingsError
 from jaxattr.evaluation._sources import SOURCES, Source
-from jaxattr.evaluation._table import Estimates, Reliabilities, Table, tabulate
+from jaxattr.evaluation._table import (
+    Costs,
+    Estimates,
+    Reliabilities,
+    Table,
+    tabulate,
+)
 
 __all__ = [
     "METRICS",
     "SOURCES",
     "Choice",
+    "Costs",
     "Estimates",
     "FolderError",
     "Metric",

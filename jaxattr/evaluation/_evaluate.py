@@ -42,6 +42,7 @@ def evaluate(
     process: tuple[int, int] | None = None,
     networks: Mapping[str, Callable[..., Any]] | None = None,
     data: Mapping[str, Samples] | None = None,
+    needs: Mapping[str, Callable[[Any], Any]] | None = None,
     progress: Callable[[float, float, str], None] = lambda done, total, note: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
@@ -61,6 +62,8 @@ def evaluate(
         `jax.distributed`, and all where there is one process.
       networks: callable pytrees that the settings may name.
       data: likewise sets of clips, by kind.
+      needs: setting -> `make(f)`, for methods that need what a file cannot say, such
+        as the `params` of `masking_model`; called once for each network.
       progress: called with the units of work done, their total and the clip's name.
         What it raises ends the evaluation between two methods.
       say: called with sentences worth reading.
@@ -77,13 +80,16 @@ def evaluate(
     """
     need("pyarrow.parquet", "pyarrow", "data")
     networks, sources = dict(networks or {}), {**SOURCES, **_given(data or {})}
-    chosen = read_settings(settings, networks=networks, sources=sources)
+    needs = dict(needs or {})
+    chosen = read_settings(settings, networks=networks, sources=sources, needs=needs)
     index, count = process or (jax.process_index(), jax.process_count())
     if not 0 <= index < count:
         raise ValueError(f"`process` must be (i, n) with 0 <= i < n, got {process}.")
     folder = Folder(pathlib.Path(out), (index, count))
     try:
-        run = Run(chosen, folder, (index, count), networks, sources, progress, say)
+        run = Run(
+            chosen, folder, (index, count), networks, sources, needs, progress, say
+        )
         run.everything()
         table = join_records(folder.path)
     finally:

@@ -26,12 +26,15 @@ class Explained(NamedTuple):
       heats: maps [T, H, W], one for each way to draw them.
       finite: whether all values are.
       seconds: that it took, compilation not counted.
+      memory: bytes that the compiled program needs beside the weights and the clip;
+        None where the compiler does not say.
     """
 
     values: jax.Array
     heats: tuple[jax.Array, ...]
     finite: bool
     seconds: float
+    memory: int | None
 
 
 class Explainer:
@@ -43,6 +46,9 @@ class Explainer:
       drawings: for each kind of heat map what it changes in the method's own settings
         of `to_heatmap`.
       extra: settings that are arrays.
+
+    Attributes:
+      gradients: evaluations of a clip, a forward pass taken as a third.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class Explainer:
         extra: Mapping[str, Any],
     ):
         self.method, self.choice = RUNNABLE[choice.name], choice
+        settings = {"areas": (0.5,), **choice.settings}
+        self.gradients = float(self.method.gradients(settings))
         self.needs_truth = "areas" in choice.options
         self._network, self._drawings = network, drawings
         self._settings = {**choice.settings, **extra}
@@ -83,7 +91,7 @@ class Explainer:
         start = time.perf_counter()
         values, heats, finite = jax.block_until_ready(program(*args))
         seconds = making + time.perf_counter() - start
-        return Explained(values, heats, bool(finite), seconds)
+        return Explained(values, heats, bool(finite), seconds, _memory(program))
 
     def _transform(self, truth):
         settings = dict(self._settings)
@@ -105,6 +113,11 @@ class Explainer:
         if isinstance(program, Exception):
             raise program
         return program
+
+
+def _memory(program):
+    analysis = program.memory_analysis()
+    return None if analysis is None else analysis.temp_size_in_bytes
 
 
 def form_of(args: Any) -> Any:

@@ -92,7 +92,9 @@ def _write(path, records, digest):
         "metric": text,
         "value": number,
         "direction": text,
+        "gradients": number,
         "seconds": number,
+        "memory": count,
         "status": text,
         "message": text,
     }

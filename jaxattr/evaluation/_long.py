@@ -16,9 +16,9 @@ def to_csv(tables: Sequence[Table]) -> str:
     """CSV of what `tabulate` returns, as long data.
 
     Columns: `part`; `table`: "score", "difference" (from the baseline), "kendall",
-    "reliability", "seconds" or "missing"; `row` and `column`, which are method and
-    metric, two metrics, or metric and what is said of it; `mean`, `low`, `high`;
-    `clips`; `of`, the explanations. What is not known is empty.
+    "reliability", "gradients", "seconds", "memory" or "missing"; `row` and `column`,
+    which are method and metric, two metrics, or metric and what is said of it; `mean`,
+    `low`, `high`; `clips`; `of`, the explanations. What is not known is empty.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -46,8 +46,9 @@ def _lines(table: Table):
         for k, metric in enumerate(table.metrics):
             for name, values in table.reliability._asdict().items():
                 yield "reliability", metric, name, values[k], "", "", "", ""
-    for method, seconds in zip(table.methods, table.seconds):
-        yield "seconds", method, "median", seconds, "", "", "", ""
+    for name, values in table.costs._asdict().items():
+        for method, value in zip(table.methods, values):
+            yield name, method, "median", value, "", "", "", ""
     for reason in reasons(table.missing):
         why = f"{reason.status}: {reason.message}" if reason.message else reason.status
         for method, metric in sorted(reason.pairs):

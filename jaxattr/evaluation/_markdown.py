@@ -37,8 +37,9 @@ def to_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
         ]
     pieces += [
         "## Quality against cost",
-        f"Median seconds of an explanation; in bold: no method is both faster and "
-        f"better in {whole.metrics[0]}.",
+        "Medians of an explanation: evaluations of the network in gradients (a forward "
+        "pass is a third), seconds, megabytes beside the weights and the clip; in "
+        f"bold: no method is both faster and better in {whole.metrics[0]}.",
         _cost(whole),
     ]
     if whole.missing:
@@ -101,14 +102,17 @@ def _reliability(table):
 def _cost(table):
     quality = table.scores.mean[:, 0] * (1 if table.higher[0] else -1)
     rows = []
-    for i in np.argsort(table.seconds, kind="stable"):
-        beaten = (table.seconds < table.seconds[i]) & (quality >= quality[i])
-        beaten |= (table.seconds <= table.seconds[i]) & (quality > quality[i])
-        first = not beaten.any() and math.isfinite(table.seconds[i] * quality[i])
+    gradients, seconds, memory = table.costs
+    for i in np.argsort(seconds, kind="stable"):
+        beaten = (seconds < seconds[i]) & (quality >= quality[i])
+        beaten |= (seconds <= seconds[i]) & (quality > quality[i])
+        first = not beaten.any() and math.isfinite(seconds[i] * quality[i])
         name = f"**{table.methods[i]}**" if first else table.methods[i]
         mean = _interval(*(part[i, 0] for part in table.scores))
-        rows.append([name, _short(table.seconds[i]), mean])
-    return _table(["method", "seconds", table.metrics[0]], rows)
+        costs = (gradients[i], seconds[i], memory[i] / 1e6)
+        rows.append([name, *map(_short, costs), mean])
+    heads = ["method", "gradients", "seconds", "MB", table.metrics[0]]
+    return _table(heads, rows)
 
 
 def _missing(table):

@@ -15,6 +15,7 @@ def read_settings(
     *,
     networks: Collection[str] = (),
     sources: Mapping[str, Source] = SOURCES,
+    needs: Collection[str] = (),
 ) -> Settings:
     """Reads the settings of an evaluation.
 
@@ -22,6 +23,7 @@ def read_settings(
       settings: TOML file, or what one would hold; see docs/evaluate.md.
       networks: names of networks that are made in Python.
       sources: kinds of data.
+      needs: settings of methods that are made in Python.
 
     Raises:
       SettingsError: unknown keys, networks, data, methods, metrics or settings of them,
@@ -36,7 +38,7 @@ def read_settings(
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not TOML: {error}.") from error
-    reader = Reader(base, networks, sources)
+    reader = Reader(base, networks, sources, needs)
     made = reader.read(settings)
     if reader.wrong:
         raise SettingsError("the settings are wrong:\n  " + "\n  ".join(reader.wrong))

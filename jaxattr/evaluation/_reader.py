@@ -29,6 +29,7 @@ class Reader:
       base: folder to which paths are relative.
       networks: names of networks that are made in Python.
       sources: kinds of data.
+      needs: settings of methods that are made in Python.
 
     Attributes:
       wrong: sentences.
@@ -39,8 +40,10 @@ class Reader:
         base: pathlib.Path,
         networks: Collection[str],
         sources: Mapping[str, Source],
+        needs: Collection[str] = (),
     ):
         self.base, self.networks, self.sources = base, networks, sources
+        self.needs = frozenset(needs)
         self.wrong: list[str] = []
 
     def read(self, raw: Mapping[str, Any]) -> Settings:
@@ -140,7 +143,7 @@ class Reader:
         method, options = RUNNABLE[name], {}
         known = inspect.signature(method.transform).parameters.keys() - {"f", "kind"}
         good = self._check_keys(where, entry, ("name", "label", *known))
-        needs = dict.fromkeys(method.needs)
+        needs = {name: None for name in method.needs if name not in self.needs}
         if needs.keys() - {"baselines"}:
             told = ", ".join(needs)
             self.wrong.append(f"{where}: only Python can give {name} its {told}.")
@@ -158,7 +161,7 @@ class Reader:
         if settings.get("areas") == "evidence":
             options["areas"] = settings.pop("areas")
             needs["areas"] = (0.5,)
-        if good:
+        if good and self.needs.isdisjoint(method.needs):
             self._try(where, lambda: method.transform(NoNetwork(), **settings, **needs))
         return Choice(label or name, name, settings, options)
 

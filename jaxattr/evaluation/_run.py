@@ -36,6 +36,7 @@ class Run:
       process: (i, n), its share.
       networks: made in Python, by name.
       sources: kinds of data.
+      needs: as of `evaluate`.
       progress: as of `evaluate`.
       say: likewise.
 
@@ -50,11 +51,12 @@ class Run:
         process: tuple[int, int],
         networks: Mapping[str, Any],
         sources: Mapping[str, Source],
+        needs: Mapping[str, Callable[[Any], Any]],
         progress: Callable[[float, float, str], None],
         say: Callable[[str], None],
     ):
         self._settings, self._folder, self._process = settings, folder, process
-        self._networks, self._sources = networks, sources
+        self._networks, self._sources, self._needs = networks, sources, needs
         self._progress, self._say = progress, say
         self.counts: dict[str, Any] = {
             "clips": 0,
@@ -105,7 +107,7 @@ class Run:
 
     def _worker(self, network):
         baselines = functools.partial(self._baselines, network.f)
-        return Worker(network, self._settings, baselines)
+        return Worker(network, self._settings, baselines, self._needs)
 
     def _statuses(self):
         """What is done by any process: (network, data) -> index -> status."""

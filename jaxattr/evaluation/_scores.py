@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxattr._checking import nearest
 
+COSTS = ("gradients", "seconds", "memory")  # Of an explanation, in every record.
+
 
 class Missing(NamedTuple):
     """Why there is no score."""
@@ -32,7 +34,7 @@ class Scores(NamedTuple):
       higher: for each metric, whether higher is better.
       clips: (group, data, clip) of every clip.
       values: [N, networks, methods, metrics], NaN where there is no score.
-      seconds: [N, networks, methods], NaN where there was no explanation.
+      costs: fields of `COSTS` -> [N, networks, methods], NaN where none is known.
       missing: an entry for each record without a score.
     """
 
@@ -42,7 +44,7 @@ class Scores(NamedTuple):
     higher: tuple[bool, ...]
     clips: tuple[tuple[str, str, str], ...]
     values: np.ndarray
-    seconds: np.ndarray
+    costs: Mapping[str, np.ndarray]
     missing: tuple[Missing, ...]
 
 
@@ -61,7 +63,8 @@ def gather(
     """
     networks, methods, names, clips, higher = {}, {}, {}, {}, {}
     places, values = array.array("q"), array.array("d")
-    seconds, missing, seen = {}, [], set()
+    costs: dict[str, dict[Any, float]] = {name: {} for name in COSTS}
+    missing, seen = [], set()
     for record in records:
         seen.add(metric := record["metric"])
         if metrics is not None and metric not in metrics:
@@ -73,8 +76,9 @@ def gather(
         better = record["direction"] == "higher"
         if higher.setdefault(metric, better) != better:
             raise ValueError(f"metric {metric!r} has two directions: rename one.")
-        if record["seconds"] is not None:
-            seconds[_place(clips, key), network, method] = record["seconds"]
+        for field, known in costs.items():
+            if record.get(field) is not None:
+                known[_place(clips, key), network, method] = record[field]
         if record["status"] == "ok":
             places.extend((_place(clips, key), network, method, name))
             values.append(record["value"])
@@ -97,9 +101,6 @@ def gather(
             "two records are of the same network, clip, method and metric: these "
             "folders evaluate the same; give labels to what differs."
         )
-    spent = np.full(shape[:3], np.nan)
-    for place, value in seconds.items():
-        spent[place] = value
     return Scores(
         tuple(networks),
         tuple(methods),
@@ -107,7 +108,7 @@ def gather(
         tuple(higher[metric] for metric in wanted),
         tuple(clips),
         filled[..., [names[metric] for metric in wanted]],
-        spent,
+        {name: _at(shape[:3], known) for name, known in costs.items()},
         tuple(missing),
     )
 
@@ -120,7 +121,7 @@ def part_of(scores: Scores, by: str, label: str) -> Scores:
         return scores._replace(
             networks=(label,),
             values=scores.values[:, place],
-            seconds=scores.seconds[:, place],
+            costs={name: cost[:, place] for name, cost in scores.costs.items()},
             missing=missing,
         )
     field = ("group", "data").index(by)
@@ -128,7 +129,7 @@ def part_of(scores: Scores, by: str, label: str) -> Scores:
     return scores._replace(
         clips=tuple(scores.clips[i] for i in rows),
         values=scores.values[rows],
-        seconds=scores.seconds[rows],
+        costs={name: cost[rows] for name, cost in scores.costs.items()},
         missing=missing,
     )
 
@@ -142,6 +143,13 @@ def labels_of(scores: Scores, by: str) -> tuple[str, ...]:
 
 def _place(table, label):
     return table.setdefault(label, len(table))
+
+
+def _at(shape, known):
+    out = np.full(shape, np.nan)
+    for place, value in known.items():
+        out[place] = value
+    return out
 
 
 def _filled(shape, places, values):

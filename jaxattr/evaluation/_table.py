@@ -9,7 +9,14 @@ from jaxattr._checking import nearest
 from jaxattr._expectation import check_count
 from jaxattr.evaluation._draws import interval, macro_draws, macro_mean
 from jaxattr.evaluation._kendall import kendall
-from jaxattr.evaluation._scores import Missing, Scores, gather, labels_of, part_of
+from jaxattr.evaluation._scores import (
+    COSTS,
+    Missing,
+    Scores,
+    gather,
+    labels_of,
+    part_of,
+)
 from jaxattr.metrics import reliability
 
 By = Literal["network", "data", "group"]
@@ -46,6 +53,20 @@ class Reliabilities(NamedTuple):
     random_worst: np.ndarray
 
 
+class Costs(NamedTuple):
+    """Of an explanation, medians; NaN where they are not known.
+
+    Attributes:
+      gradients: [M] evaluations of the network, a forward pass taken as a third.
+      seconds: [M], compilation not counted.
+      memory: [M] bytes beside the weights and the clip.
+    """
+
+    gradients: np.ndarray
+    seconds: np.ndarray
+    memory: np.ndarray
+
+
 class Table(NamedTuple):
     """What an evaluation says of M methods and K metrics.
 
@@ -63,7 +84,7 @@ class Table(NamedTuple):
       tau: [K, K] Kendall's rank correlation of two metrics over the methods that both
         have scores of, directions aligned: 1 where they order the methods alike.
       reliability: None without a random map.
-      seconds: [M] median over explanations.
+      costs: medians over explanations.
       missing: records without a score.
     """
 
@@ -79,7 +100,7 @@ class Table(NamedTuple):
     differences: Estimates | None
     tau: Estimates
     reliability: Reliabilities | None
-    seconds: np.ndarray
+    costs: Costs
     missing: tuple[Missing, ...]
 
     @property
@@ -173,7 +194,7 @@ def _tabulate(label, scores: Scores, baseline, random, num, seed) -> Table:
         differences=differences,
         tau=_tau(by_clip, groups, scores.higher, min(num, _TAU_DRAWS), seed),
         reliability=reliable,
-        seconds=_median(scores.seconds[:, :, order]),
+        costs=Costs(*(_median(scores.costs[n][:, :, order]) for n in COSTS)),
         missing=scores.missing,
     )
 
@@ -192,9 +213,9 @@ def _mean(values, axis):
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _median(seconds):
+def _median(costs):
     """[N, networks, M] -> [M]."""
-    columns = (seconds[:, :, i] for i in range(seconds.shape[2]))
+    columns = (costs[:, :, i] for i in range(costs.shape[2]))
     known = [column[~np.isnan(column)] for column in columns]
     return np.array([np.median(one) if one.size else np.nan for one in known])
 

@@ -1,7 +1,7 @@
 """What is done to one clip: every method explains it, every metric scores that."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,11 +9,14 @@ import numpy as np
 
 from jaxattr.data import Sample
 from jaxattr.evaluation._explain import REFUSALS, Explainer
+from jaxattr.evaluation._methods import RUNNABLE
 from jaxattr.evaluation._metrics import METRICS
 from jaxattr.evaluation._networks import Trained
 from jaxattr.evaluation._score import Scored, Scorer, first_line, make_truth
 from jaxattr.evaluation._settings import Choice, Settings
 from jaxattr.program import Join, split
+
+_NO_COST = {"seconds": None, "memory": None}
 
 
 class Worker:
@@ -23,6 +26,7 @@ class Worker:
       network: to be explained.
       settings: of the evaluation.
       baselines: data set -> its clips [n, T, H, W, C], for methods that need some.
+      needs: setting -> what makes it for a network, for methods that need it.
 
     Attributes:
       units: what a clip costs, about, in gradients.
@@ -33,22 +37,21 @@ class Worker:
         network: Trained,
         settings: Settings,
         baselines: Callable[[Choice], np.ndarray],
+        needs: Mapping[str, Callable[[Any], Any]],
     ):
         self._network, self._settings = network, settings
         self._scorer = Scorer(network, settings.metrics)
         self._explainers = []
         for choice in settings.methods:
-            extra = {}
+            names = RUNNABLE[choice.name].needs
+            extra = {name: needs[name](network.f) for name in names if name in needs}
             if "baselines" in choice.options:
                 extra["baselines"] = baselines(choice.options["baselines"])
             self._explainers.append(
                 Explainer(network, choice, self._scorer.drawings, extra)
             )
         scores = sum(map(_cost, settings.metrics))
-        self._costs = [
-            e.method.gradients({"areas": (0.5,), **e.choice.settings}) + scores
-            for e in self._explainers
-        ]
+        self._costs = [e.gradients + scores for e in self._explainers]
         self.units = sum(self._costs)
         self._leaves, self._join = split(network.f)
 
@@ -93,16 +96,19 @@ class Worker:
         key = jax.random.fold_in(jax.random.key(self._settings.seed), index)
         explain_key, score_key = jax.random.split(key)
         records = []
-        for explainer, cost in zip(self._explainers, self._costs):
-            seconds, scores = self._explain(
+        for explainer, units in zip(self._explainers, self._costs):
+            explained, scores = self._explain(
                 explainer, clip, target, truth, segments, explain_key, score_key
             )
-            records += self._rows(record, explainer.choice, seconds, scores)
-            advance(cost)
+            cost = {"gradients": explainer.gradients, **_NO_COST}
+            if explained is not None:
+                cost |= {"seconds": explained.seconds, "memory": explained.memory}
+            records += self._rows(record, explainer.choice, cost, scores)
+            advance(units)
         return records
 
     def _explain(self, explainer, clip, target, truth, segments, key, score_key):
-        """Seconds and scores of one method on one clip."""
+        """What one method says of one clip, None if nothing, and the scores."""
         count = len(self._settings.metrics)
         if explainer.needs_truth and truth is None:
             return None, [Scored(None, "no annotation")] * count
@@ -111,13 +117,13 @@ class Worker:
         except REFUSALS as error:
             return None, [Scored(None, "refused", first_line(error))] * count
         if not explained.finite:
-            return explained.seconds, [Scored(None, "not finite")] * count
+            return explained, [Scored(None, "not finite")] * count
         scores = self._scorer(
             explainer, explained, clip, target, truth, segments, score_key
         )
-        return explained.seconds, scores
+        return explained, scores
 
-    def _rows(self, record, method, seconds, scores):
+    def _rows(self, record, method, cost, scores):
         rows = []
         for metric, score in zip(self._settings.metrics, scores):
             row = {
@@ -126,7 +132,7 @@ class Worker:
                 "metric": metric.label,
                 "value": score.value,
                 "direction": METRICS[metric.name].better(metric.settings),
-                "seconds": seconds,
+                **cost,
                 "status": score.status,
             }
             rows.append(row | ({"message": score.message} if score.message else {}))
@@ -135,8 +141,13 @@ class Worker:
     def _none(self, record, status, error):
         """Records that say why there is nothing else."""
         scores = [Scored(None, status, first_line(error))] * len(self._settings.metrics)
-        methods = self._settings.methods
-        return [r for m in methods for r in self._rows(record, m, None, scores)]
+        return [
+            row
+            for one in self._explainers
+            for row in self._rows(
+                record, one.choice, {"gradients": one.gradients, **_NO_COST}, scores
+            )
+        ]
 
     def _target(self, data, sample, clip):
         logits = jax.eval_shape(

@@ -45,7 +45,7 @@ def save_plots(folder: str | pathlib.Path, table: "Table") -> list[pathlib.Path]
         known = ~np.isnan(table.scores.mean[:, k])
         if known.any():
             figures[_name("scores", metric, figures)] = _bars(table, k, known)
-        known &= np.nan_to_num(table.seconds) > 0  # The axis is logarithmic.
+        known &= np.nan_to_num(table.costs.seconds) > 0  # The axis is logarithmic.
         if known.any():
             figures[_name("cost", metric, figures)] = _cost(table, k, known)
     if len(table.metrics) > 1:
@@ -100,7 +100,7 @@ def _bars(table: "Table", k, known):
 def _cost(table: "Table", k, known):
     """Labels stand at the right, evenly, and lines lead to their points."""
     mean, low, high = (part[known, k] for part in table.scores)
-    seconds, marks = table.seconds[known], table.marks[known, k]
+    seconds, marks = table.costs.seconds[known], table.marks[known, k]
     names = [name for name, one in zip(table.methods, known) if one]
     figure, axes = _figure(7.5, max(3.5, 1 + 0.8 * _ROW * len(names)))
     axes.set_xscale("log")

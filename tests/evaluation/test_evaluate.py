@@ -70,15 +70,18 @@ def test_a_line_for_every_clip_method_and_metric(tmp_path, undisturbed):
         "metric": "insertion",
         "value": value(undisturbed, 0, "random", "insertion"),
         "direction": "higher",
+        "gradients": 0.0,
         "seconds": records[3]["seconds"],
+        "memory": records[3]["memory"],
         "status": "ok",
     }
     assert records[3]["seconds"] == records[2]["seconds"] > 0
+    assert (records[0]["gradients"], records[0]["memory"] >= 0) == (1.0, True)
     order = [(r["index"], r["method"], r["metric"]) for r in records]
     methods, names = ("saliency", "random"), ("auprc", "insertion")
     assert order == [(i, m, n) for i in range(5) for m in methods for n in names]
     for record, row in zip(records, undisturbed):
-        del record["seconds"]
+        del record["seconds"], record["memory"]
         assert record == {k: v for k, v in row.items() if k != "message"}
 
 

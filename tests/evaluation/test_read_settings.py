@@ -130,6 +130,20 @@ def test_evidence_that_there_is_not(tmp_path, wrong):
         read(tmp_path, GOOD.replace('family = "order"', wrong))
 
 
+def test_what_only_python_can_give_may_be_given():
+    raw = {
+        "clips": 1,
+        "networks": [{"name": "evidence", "weights": "none"}],
+        "data": [{"kind": "evidence", "family": "motion"}],
+        "methods": [{"name": "masking_model"}],
+        "metrics": [{"name": "auprc"}],
+    }
+    with pytest.raises(SettingsError, match="masking_model its params"):
+        read_settings(raw)
+    (method,) = read_settings(raw, needs=["params"]).methods
+    assert method.name == "masking_model"
+
+
 def test_every_method_and_metric_can_be_named():
     raw = {
         "clips": 1,

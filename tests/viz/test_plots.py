@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxattr import viz
-from jaxattr.evaluation import Estimates, Table
+from jaxattr.evaluation import Costs, Estimates, Table
 from jaxattr.viz import _plots
 
 METRICS = ("auprc", "deletion")
@@ -32,7 +32,11 @@ def make(num=40, baseline="method_3"):
         differences=scores,
         tau=tau,
         reliability=None,
-        seconds=10.0 ** rng.uniform(-3, 3, num).round(),  # Many share a place.
+        costs=Costs(
+            np.ones(num),
+            10.0 ** rng.uniform(-3, 3, num).round(),  # Many share a place.
+            np.ones(num),
+        ),
         missing=(),
     )
 
@@ -93,6 +97,8 @@ def test_files_are_named_after_metrics(tmp_path):
         "rank-correlation.png",
     }
     assert {file.name for file in (tmp_path / "new").iterdir()} == names
-    untimed = table._replace(seconds=np.full(3, np.nan), metrics=("a",))
+    untimed = table._replace(
+        costs=table.costs._replace(seconds=np.full(3, np.nan)), metrics=("a",)
+    )
     files = viz.save_plots(tmp_path / "other", untimed)
     assert [file.name for file in files] == ["scores-a.png"]
