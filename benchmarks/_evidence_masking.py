@@ -4,9 +4,6 @@ Its clips are of the split "train"; the network's own labels are the targets. Wh
 was taught stays when weights are randomised, so that its "sanity" says nothing.
 """
 
-import dataclasses
-import functools
-
 import jax
 import numpy as np
 
@@ -19,12 +16,6 @@ CONFIG = MaskingConfig(selector_learning_rate=5e-2, learning_rate=5e-3)
 CLIPS, BATCH = 64, 16  # Clips of each family, and in a batch.
 
 
-def settings():
-    """All that determines the parameters, but for the network and the code."""
-    return RECIPE | dataclasses.asdict(CONFIG) | {"clips": CLIPS, "batch": BATCH}
-
-
-@functools.lru_cache(maxsize=1)
 def taught(f):
     """Parameters of `jaxattr.masking_model` for a network."""
     trained = jaxattr.train_masking_model(

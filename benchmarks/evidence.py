@@ -2,186 +2,285 @@
 
 Every method of the table, with the settings that it has there, and four controls that
 never ask the network, explain what small networks say of synthetic clips whose cause is
-known to the voxel. A cell is a family of clips and a network; its clips are the first
-of the split that are certified: the network is right, from the evidence alone too, and
-no longer without it. How many are not is published beside the scores.
+known to the voxel. A cell is a network and a family of clips that it is claimed for,
+its clips the first of the split that are certified: the network is right, from the
+evidence alone too, and no longer without it.
 
-The primary score is AUPRC, as a macro mean: over families, of means over clips. A
-method gets the network, the clip, the target and a key, never the size of the evidence.
-What it would reach with it stands apart, in one "oracle area" line for each method.
-Tune on "dev", which lacks a family and a network; report on "test". Results are written
-as they come, and a second run with the same file does only what is missing there.
+The primary score is AUPRC, as a macro mean: over families, of means over clips, of
+means over networks. A method gets the network, the clip, the target and a key, never
+the size of the evidence; with that, `oracle IoU` cuts every map at the true number of
+voxels. Tune on "dev", which lacks a family and a network; report on "test".
+
+Each network and method is an evaluation of `jaxattr evaluate` in a folder of its own
+below `--out`: a second run does what is missing, a new method enters by being
+registered. Methods that cost more than `--costly` gradients explain `--few` clips of a
+cell instead of `--clips`, and the metrics that explain again look at `--checked`.
 """
 
 import argparse
+import ast
 import datetime
 import functools
+import json
+import pathlib
 import sys
-import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+import _evidence_masking
 import _timing
 import jax
+import pyarrow
 from _evidence_cells import (
+    check_known,
     choose_families,
     choose_networks,
     claimed,
-    load,
-    make_cell,
 )
-from _evidence_lines import choose_lines
-from _evidence_record import digest, read_rows, row_settings, write
-from _evidence_scores import score_line
-from _evidence_table import markdown, summarise
+from _evidence_report import headline, matrix
+from pyarrow import parquet
+
+import jaxattr_models
+from jaxattr import evaluation
+from jaxattr.data import evidence
+from jaxattr.evaluation._evidence import evidence_samples
+from jaxattr.evaluation._methods import RUNNABLE
 
 QUICK = {
     "families": ["motion"],
     "networks": ["evidence"],
     "methods": ["saliency", "integrated_gradients", "random", "centre"],
     "clips": 4,
-    "rounds": 0,
 }
-FULL = {"families": None, "networks": None, "methods": None, "clips": 32, "rounds": 7}
+BASELINE = "integrated_gradients"
+INSERTION = {"num_steps": 32, "unit": "block", "block": 4}
+MAPS = [
+    {"name": "auprc"},
+    {"name": "hit", "tolerance": 3.0},
+    {"name": "hit", "label": "peak", "tolerance": 3.0, "heatmap": {"quantile": 1.0}},
+    {"name": "iou"},
+    {"name": "top_k_iou", "label": "oracle IoU"},
+    {"name": "energy"},
+    {"name": "temporal_iou"},
+    {"name": "insertion", **INSERTION},
+    {"name": "deletion", **INSERTION},
+    *(
+        {"name": "insertion", "label": f"insertion, {substitute}"}
+        | {**INSERTION, "num_steps": 16, "substitute": substitute}
+        for substitute in ("blur", "black", "noise")
+    ),
+]
+CHECKS = [{"name": "sanity_check"}]
+KEYS = {"name": "stability", "num_keys": 2}  # 1 for methods that do not draw.
+BASELINES = 16  # Clips of the split "train", of all families alike.
+
+
+class Clips:
+    """Samples of one data set or more, rendered once.
+
+    Args:
+      *sources: `jaxattr.data.Samples`.
+    """
+
+    def __init__(self, *sources):
+        self.names = [name for source in sources for name in source.names]
+        self._samples = [source[i] for source in sources for i in range(len(source))]
+
+    def __len__(self):
+        return len(self._samples)
+
+    def __getitem__(self, index):
+        return self._samples[index]
+
+
+class Part(NamedTuple):
+    """One evaluation: a method for a network, and some metrics."""
+
+    folder: pathlib.Path
+    settings: dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = _parse(arguments)
-    done = {}
-    for path in (args.out, *args.reuse):
-        done |= read_rows(path)
-    record = {
-        "date": datetime.date.today().isoformat(),
-        "machine": _timing.machine(),
-        "split": args.split,
-        "cells": [],
-    }
-    timed = None
-    for network in (load(*pair) for pair in args.networks):
-        for family in args.families:
-            if args.claimed and not claimed(network.label, family):
-                continue
-            cell = make_cell(network, family, args.split, args.clips)
-            if cell is None:
-                _say(f"{network.label} has no classes for {family}")
-                continue
-            rows = _start(record, cell)
-            for line in args.methods if len(cell.indices) else ():
-                settings = row_settings(line, cell, args.split, args.repeats)
-                row = done.get(digest(settings)) or _score(line, cell, settings, args)
-                rows[line.name] = row
-                write(args.out, record)  # What is done stays, whatever comes.
-            timed = timed or ((cell, rows) if rows else None)
+    folders = []
+    for name, weights in args.networks:
+        data = _clips(name, weights, args)
+        params = functools.partial(_params, name, weights)
+        for part in _parts(name, weights, list(data), args):
+            _say(part.folder.relative_to(args.out))
+            evaluation.evaluate(
+                part.settings,
+                part.folder,
+                data=data | {"train": _train(name)},
+                needs={"params": lambda f: params()},  # noqa: B023
+                say=_say,
+            )
+            folders.append(part.folder)
         jax.clear_caches()  # Programs of a network that is done: they fill the memory.
-    if timed is None:
-        raise SystemExit("no clip is certified: there is nothing to find.")
-    hashes = [row["hash"] for cell in record["cells"] for row in cell["rows"].values()]
-    record["hash"] = digest(hashes)
-    record["table"] = summarise(record)
-    write(args.out, record)
-    if args.rounds:
-        record["seconds"] = _seconds(*timed, args)
-    write(args.out, record)
-    print(markdown(record))
+    _write(args, folders)
 
 
 def _parse(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="few clips, few methods")
-    parser.add_argument(
-        "--families", nargs="+", help="of clips (all that a network knows)"
+    add = parser.add_argument
+    add("--out", type=pathlib.Path, required=True, help="folder, made if need be")
+    add("--quick", action="store_true", help="one cell, four clips, four methods")
+    add("--families", nargs="+", help="of clips (all that a network is claimed for)")
+    add("--networks", nargs="+", help="NAME or NAME/WEIGHTS (all)")
+    add("--methods", nargs="+", help="and controls (all)")
+    add(
+        "--variants", nargs="+", default=(), help="'METHOD SETTING=VALUE', more methods"
     )
-    parser.add_argument("--networks", nargs="+", help="NAME or NAME/WEIGHTS (all)")
-    parser.add_argument("--methods", nargs="+", help="and controls (all)")
-    parser.add_argument(
-        "--variants", nargs="+", default=(), help="'METHOD SETTING=VALUE', more lines"
-    )
-    parser.add_argument("--split", choices=("dev", "test"), default="test")
-    parser.add_argument("--clips", type=int, help="certified ones of each cell (32)")
-    parser.add_argument("--repeats", type=int, default=3, help="of random methods")
-    parser.add_argument("--rounds", type=int, help="of timing (7); 0 for none")
-    parser.add_argument("--chunk", type=int, default=8, help="clips side by side")
-    parser.add_argument("--out", help="JSON file to write, and to resume from")
-    parser.add_argument(
-        "--reuse", nargs="+", default=(), help="files of other runs, to join them"
-    )
+    add("--split", choices=("dev", "test"), default="test")
+    add("--clips", type=int, help="certified ones of each cell (9)")
+    add("--few", type=int, default=2, help="clips for costly methods")
+    add("--checked", type=int, default=1, help="clips for the metrics of methods")
+    add("--costly", type=float, default=200, help="gradients above which it is")
     args = parser.parse_args(arguments)
-    for name, value in (QUICK if args.quick else FULL).items():
+    for name, value in QUICK.items() if args.quick else ():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    for name in ("clips", "repeats", "chunk"):
+    args.clips = 9 if args.clips is None else args.clips
+    for name in ("clips", "few", "checked"):
         if getattr(args, name) < 1:
             parser.error(f"`--{name}` must be at least 1, got {getattr(args, name)}.")
-    args.chunk = min(args.chunk, args.clips)
     args.claimed = args.families is None
     try:
         args.families = choose_families(args.families, args.split)
         args.networks = choose_networks(args.networks, args.split)
-        args.methods = choose_lines(args.methods, args.variants)
+        args.methods = choose_methods(args.methods, args.variants)
     except ValueError as error:
         parser.error(str(error))
     return args
 
 
-def _start(record, cell):
-    """Adds a cell to the record, and returns where its rows go."""
-    some = len(cell.indices) > 0
-    entry = {
-        "family": cell.family,
-        "network": cell.network.label,
-        "sha256": cell.network.sha256,
-        "samples": cell.indices.tolist(),
-        "looked": cell.looked,
-        "rejected": cell.rejected,
-        "evidence_share": float(cell.clips.mask.mean()) if some else None,
-        "rows": {},
-    }
-    record["cells"].append(entry)
-    _say(
-        f"{cell.network.label}, {cell.family}: {len(cell.indices)} clips, "
-        f"{cell.rejected:.1%} of {cell.looked} not certified"
-    )
-    return entry["rows"]
+def choose_methods(names=None, variants=()) -> list[dict[str, Any]]:
+    """Entries of a settings file: the methods of those names, or all; and variants.
+
+    Raises:
+      ValueError: no such method or setting; the nearest names are said.
+    """
+    for name in names or ():
+        check_known("methods", name, RUNNABLE)
+    chosen = [{"name": n} for n in RUNNABLE if n in (names or RUNNABLE)]
+    return chosen + [_variant(text) for text in variants]
 
 
-def _score(line, cell, settings, args):
-    """A row of the record: the scores, or why there are none."""
-    start = time.perf_counter()
-    row = {
-        "hash": digest(settings),
-        "settings": settings["settings"],
-        "heatmap": settings["heatmap"],
-        "gradients": line.gradients,
-    }
+def _variant(text):
+    name, _, change = text.partition(" ")
+    check_known("variants", name, RUNNABLE)
+    setting, _, value = change.partition("=")
     try:
-        row |= score_line(line, cell, args.repeats, args.chunk)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        row["refused"] = str(error).partition("\n")[0]
-    _say(f"  {line.name}: {time.perf_counter() - start:.0f} s")
-    return row
+        return {"name": name, "label": text, setting: ast.literal_eval(value)}
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"`variants` must be 'METHOD SETTING=VALUE', got {text!r}: {error}."
+        ) from error
 
 
-def _seconds(cell, rows, args):
-    """Median seconds of one explanation of one clip, warm, the lines interleaved."""
-    clip, target = cell.clips.clip[0], int(cell.clips.target[0])
-    runs = {}
-    for line in args.methods:
-        if line.gradients and "refused" not in rows[line.name]:
-            explain = line.method(cell.family, cell.network.f)(cell.network.f)
-            key = jax.random.key(0)
-            inputs = {k: v[0] for k, v in line.make_inputs(clip[None]).items()}
-            runs[line.name] = functools.partial(
-                explain, clip, target, key=key, **inputs
+def _clips(name, weights, args):
+    """The certified clips of a network: family -> samples."""
+    f, made = _build(name, weights), {}
+    for family in args.families:
+        if args.claimed and not claimed(name, family):
+            continue
+        try:
+            made[family] = Clips(
+                evidence_samples(f, args.clips, family=family, split=args.split)
             )
-    before = _timing.machine()["load"]
-    medians = _timing.medians(_timing.interleaved(runs, args.rounds))
-    return {
-        "network": cell.network.label,
-        "rounds": args.rounds,
-        "load before": before,
-        "load after": _timing.machine()["load"],
-        "lines": medians,
+            _say(f"{name}/{weights}, {family}: {len(made[family])} clips")
+        except ValueError as error:
+            _say(f"{name}/{weights}, {family}: {error}")
+    if not made:
+        raise SystemExit("no clip is certified: there is nothing to find.")
+    return made
+
+
+def _build(name, weights):
+    return jaxattr_models.build(name, None if weights == "none" else weights)
+
+
+@functools.cache
+def _params(name, weights):
+    """The masking model of a network, taught when it is first asked for."""
+    return _evidence_masking.taught(_build(name, weights))
+
+
+@functools.cache
+def _train(name):
+    """Clips that a reference distribution is drawn from, of families that it knows."""
+    count = jaxattr_models.models()[name].num_classes
+    known = [n for n in evidence.FAMILIES if evidence.labels(n)[-1] < count]
+    num = -(-BASELINES // len(known))
+    return Clips(*(evidence.samples(n, split="train", num=num) for n in known))
+
+
+def _parts(name, weights, families, args) -> Iterator[Part]:
+    """The evaluations of a network, those that cost least first."""
+    network = {"name": name, "weights": weights}
+    methods = sorted(args.methods, key=_gradients)
+    for few, metrics in ((False, MAPS), (True, MAPS), (True, CHECKS)):
+        for method in methods:
+            costly = _gradients(method) > args.costly
+            if metrics is MAPS and few != costly:
+                continue
+            clips = args.few if costly else args.clips
+            kind, scores, more = "maps", metrics, {}
+            known = RUNNABLE[method["name"]]
+            if metrics is CHECKS:
+                kind, clips = "checks", args.checked
+                scores = CHECKS + [KEYS] * known.random
+            if "baselines" in known.needs:
+                more["baselines"] = {"kind": "train", "clips": BASELINES}
+            label = method.get("label", method["name"])
+            yield Part(
+                args.out / f"{name}-{weights}" / label.replace("/", "_") / kind,
+                {
+                    "networks": [network],
+                    "data": [{"kind": one, "clips": clips} for one in families],
+                    "methods": [method | more],
+                    "metrics": scores,
+                },
+            )
+
+
+def _gradients(method):
+    known = RUNNABLE[method["name"]]
+    return known.gradients({**known.settings, **method})
+
+
+def _write(args, folders):
+    """The table of all evaluations, their records, and what they were made with."""
+    results = evaluation.read_results(*folders)
+    names = [method["name"] for method in args.methods]
+    tables = evaluation.tabulate(
+        results.records, by="group", baseline=BASELINE if BASELINE in names else None
+    )
+    parts = [
+        evaluation.to_markdown(tables, results.notes),
+        headline(evaluation.read_results(*folders).records),
+        matrix(tables[0], args.methods),
+    ]
+    text = "\n".join(parts)
+    (args.out / "table.md").write_text(text, "utf-8")
+    (args.out / "table.csv").write_text(evaluation.to_csv(tables), "utf-8")
+    records = [parquet.read_table(f / "records.parquet") for f in folders]
+    parquet.write_table(
+        pyarrow.concat_tables(one.replace_schema_metadata() for one in records),
+        args.out / "records.parquet",
+        compression="zstd",
+    )
+    hashes = [json.loads((f / "settings.json").read_text())["hash"] for f in folders]
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "machine": _timing.machine(),
+        "split": args.split,
+        "hashes": {str(f.relative_to(args.out)): h for f, h in zip(folders, hashes)},
     }
+    (args.out / "about.json").write_text(json.dumps(about, indent=1), "utf-8")
+    print(text)
 
 
 def _say(text):

@@ -7,13 +7,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import _evidence_masking
-import _evidence_scores
 import evidence
 from _evidence_cells import (
     choose_families,
@@ -22,11 +21,11 @@ from _evidence_cells import (
     load,
     make_cell,
 )
-from _evidence_lines import choose_lines
 
 import jaxattr
 from jaxattr import _registry
 from jaxattr.data import evidence as clips
+from jaxattr.evaluation import _explain, _methods, _reader, _settings, _work
 
 
 class Map(NamedTuple):
@@ -35,7 +34,7 @@ class Map(NamedTuple):
 
 def fake(name, transform, **more):
     """A method as somebody else would register it."""
-    more = {"gradients": lambda s: 7, "heatmap": lambda shape: {}, **more}
+    more = {"gradients": lambda s: 7.0, "heatmap": lambda shape: {}, **more}
     return _registry.Method(name, transform, "gradient", False, **more)
 
 
@@ -44,67 +43,72 @@ def registered(monkeypatch):
     """Adds methods to the table, and does nothing else."""
 
     def register(*methods):
-        table = {**_registry.METHODS, **{method.name: method for method in methods}}
-        monkeypatch.setattr(_registry, "METHODS", MappingProxyType(table))
+        named = {method.name: method for method in methods}
+        table = MappingProxyType({**_methods.RUNNABLE, **named})
+        for module in (_methods, _explain, _reader, _settings, _work, evidence):
+            monkeypatch.setattr(module, "RUNNABLE", table)
 
     return register
 
 
+def records(out, method, kind="maps"):
+    """Those of a folder, by metric: one value for every clip."""
+    rows = pq.read_table(out / method / kind / "records.parquet").to_pylist()
+    found = {}
+    for row in rows:
+        found.setdefault(row["metric"], []).append(row["value"])
+    return {metric: np.array(values) for metric, values in found.items()}
+
+
 def test_quick_gives_the_table(tmp_path, capsys):
-    out = tmp_path / "new" / "evidence.json"
+    out = tmp_path / "new" / "evidence"
     evidence.main(["--quick", "--out", str(out)])
-    record = json.loads(out.read_text())
-    (cell,) = record["cells"]
+    network = out / "evidence-evidence"
     names = evidence.QUICK["methods"]
-    assert sorted(cell["rows"]) == sorted(names)
-    assert cell["family"] == "motion"
-    assert len(cell["samples"]) == 4
-    assert cell["rejected"] == pytest.approx(1 - 4 / cell["looked"], abs=0.5)
-    table = record["table"]
-    paths, chance, centre = (
-        table[name] for name in ("integrated_gradients", "random", "centre")
-    )
-    share = cell["evidence_share"]
-    assert chance["auprc"]["mean"] == pytest.approx(share, rel=0.1)
-    assert chance["energy"]["mean"] == pytest.approx(share, rel=0.1)
-    assert chance["oracle"]["iou"]["mean"] == pytest.approx(share / 2, rel=0.3)
-    assert paths["auprc"]["low"] > chance["auprc"]["high"]
-    assert paths["insertion"]["mean"] > chance["insertion"]["mean"]
-    assert all(v == 0 for part in paths["difference"].values() for v in part.values())
-    assert chance["difference"]["auprc"]["high"] < 0
-    # A control never asks the network, and one without a key always says the same.
-    assert chance["sanity"]["mean"] == pytest.approx(1, abs=1e-5)
-    assert centre["sanity"]["mean"] == pytest.approx(1, abs=1e-5)
-    assert centre["stability"]["mean"] == pytest.approx(1, abs=1e-5)
-    assert abs(chance["stability"]["mean"]) < 0.05
-    assert paths["sanity"]["mean"] < 0.9
-    rows = cell["rows"]
-    assert rows["saliency"]["oracle"]["told"] == "threshold"
-    printed = capsys.readouterr().out
-    assert all(f"| {name}, oracle area | " in printed for name in names)
-    assert not any("refused" in row for row in rows.values())
+    assert sorted(path.name for path in network.iterdir()) == sorted(names)
+    found = {name: records(network, name) for name in names}
+    paths, chance = found["integrated_gradients"], found["random"]
+    assert len(paths["auprc"]) == 4
+    assert (paths["auprc"] > 2 * chance["auprc"]).all()
+    assert paths["insertion"].mean() > chance["insertion"].mean()
+    assert paths["deletion"].mean() < chance["deletion"].mean()
+    # Half of what is marked at random, of the share s, is outside: s / (2 - s).
+    share = chance["energy"].mean()
+    assert chance["oracle IoU"].mean() == pytest.approx(share / (2 - share), rel=0.3)
+    # A control never asks the network.
+    for name in ("random", "centre"):
+        sanity = records(network, name, "checks")["sanity_check"]
+        np.testing.assert_allclose(sanity, 1, atol=1e-5)
+    checks = records(network, "integrated_gradients", "checks")
+    assert checks["sanity_check"].max() < 0.9
+    assert list(checks) == ["sanity_check"]  # It does not draw.
+    stability = records(network, "random", "checks")["stability"]
+    assert abs(stability).max() < 0.05
+    table = (out / "table.md").read_text()
+    assert table == capsys.readouterr().out.removesuffix("\n")
+    assert all(f"\n| {name} | " in table for name in names)
+    assert "▼" in table
+    about = json.loads((out / "about.json").read_text())
+    assert len(about["hashes"]) == 2 * len(names)
+    assert about["split"] == "test"
 
 
 @pytest.mark.slow
 def test_methods_on_segments_get_them_from_the_clip(tmp_path):
-    out = tmp_path / "evidence.json"
-    wanted = ["--methods", "swag", "--clips", "2", "--rounds", "1"]
-    evidence.main(["--quick", "--out", str(out), *wanted])
-    record = json.loads(out.read_text())
-    row = record["cells"][0]["rows"]["swag"]
-    assert row["not_finite"] == 0
-    assert all(0 < v <= 1 for v in row["scores"]["auprc"])
-    assert all(abs(v) < 0.99 for v in row["sanity"])
-    assert record["seconds"]["lines"]["swag"] > 0
+    wanted = ["--methods", "swag", "--clips", "2", "--out", str(tmp_path)]
+    evidence.main(["--quick", *wanted])
+    network = tmp_path / "evidence-evidence"
+    assert (records(network, "swag")["auprc"] > 0).all()
+    assert abs(records(network, "swag", "checks")["sanity_check"]).max() < 0.99
 
 
 @pytest.mark.slow
-def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path, capsys):
+def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path):
     """Nothing but the table of methods changes; it gets what a user's call gets."""
     seen = []
 
-    def brightest(f, **settings):
-        seen.append(settings)
+    def brightest(f, *, level):
+        seen.append({"level": level})
 
         def explain(clip, target, **named):
             seen.append((clip.shape, np.shape(target), sorted(named)))
@@ -113,72 +117,61 @@ def test_a_registered_method_enters_and_sees_no_evidence(registered, tmp_path, c
         return jax.tree_util.Partial(explain)
 
     def refuses(f):
-        raise ValueError("`f` is of no kind that I know.")
+        if not isinstance(f, jaxattr._checking.NoNetwork):
+            raise ValueError("`f` is of no kind that I know.")
 
     registered(
         fake("brightest", brightest, settings=MappingProxyType({"level": 3})),
         fake("refuses", refuses),
-        fake("wants", brightest, needs=("segments",)),
     )
-    out = tmp_path / "evidence.json"
-    wanted = ["--methods", "brightest", "refuses", "wants", "centre", "--clips", "3"]
-    quick = ["--quick", "--rounds", "1", "--out", str(out), *wanted]
-    evidence.main(quick)
-    record = json.loads(out.read_text())
-    assert list(record["seconds"]["lines"]) == ["brightest"]
-    rows = record["cells"][0]["rows"]
-    assert len(rows["brightest"]["scores"]["auprc"]) == 3
-    assert rows["refuses"]["refused"] == "`f` is of no kind that I know."
-    assert "segments" in rows["wants"]["refused"]
+    quick = ["--quick", "--clips", "3", "--out", str(tmp_path)]
+    wanted = ["--methods", "brightest", "refuses", "centre"]
+    evidence.main([*quick, *wanted])
+    network = tmp_path / "evidence-evidence"
+    assert len(records(network, "brightest")["auprc"]) == 3
+    table = (tmp_path / "table.md").read_text()
+    assert "`f` is of no kind that I know." in table
     assert all(one == {"level": 3} for one in seen if isinstance(one, dict))
     calls = {repr(one) for one in seen if not isinstance(one, dict)}
     assert calls == {"((16, 56, 56, 3), (), ['key'])"}
-    printed = capsys.readouterr().out
-    assert "`refuses` has no scores in 1 cells" in printed
 
-    # A second run takes what is there, and another setting is another row.
-    before, hashes = len(seen), {name: row["hash"] for name, row in rows.items()}
-    evidence.main([*quick, "--rounds", "0"])
-    elsewhere = ["--out", str(tmp_path / "joined.json"), "--reuse", str(out)]
-    evidence.main([*quick, "--rounds", "0", *elsewhere])
-    assert len(seen) == before
-    registered(fake("brightest", brightest, settings=MappingProxyType({"level": 4})))
-    evidence.main(
-        ["--quick", "--rounds", "0", "--out", str(out), *wanted[:2], *wanted[5:]]
+    # A second run takes what is there; another setting is another folder's.
+    explained = [one for one in seen if not isinstance(one, dict)]
+    evidence.main([*quick, *wanted])
+    assert [one for one in seen if not isinstance(one, dict)] == explained
+    assert (tmp_path / "table.md").read_text() == table
+    evidence.main([*quick, "--methods", "centre", "--variants", "brightest level=4"])
+    assert {"level": 4} in seen
+    assert len(records(network, "brightest level=4")["auprc"]) == 3
+
+
+def test_costly_methods_explain_few_clips(tmp_path):
+    args = evidence._parse(
+        f"--out {tmp_path} --networks evidence --clips 7 --few 3 "
+        "--methods saliency rise expected_gradients".split()
     )
-    again = json.loads(out.read_text())["cells"][0]["rows"]["brightest"]
-    assert again["hash"] != hashes["brightest"]
-    assert len(seen) > before
-
-
-@pytest.mark.slow
-def test_the_oracle_tells_mask_methods_the_true_share(registered):
-    areas = []
-
-    def mask(f, *, areas):
-        areas_asked.append(areas)
-        return jax.tree_util.Partial(lambda clip, target, key: Map(clip[..., 1]))
-
-    areas_asked = areas
-    given = MappingProxyType({"areas": (0.3,)})
-    registered(fake("mask", mask, settings=given))
-    network = load("evidence", "evidence")
-    cell = make_cell(network, "motion", "dev", 2)
-    (line,) = evidence.choose_lines(["mask"])
-    row = _evidence_scores.score_line(line, cell, 1, 2)
-    assert areas[0] == (0.3,)
-    shares = np.asarray(cell.clips.mask).mean((1, 2, 3))
-    told = [asked for asked in areas if asked != (0.3,)]
-    np.testing.assert_allclose(np.ravel(told), shares, rtol=1e-6)
-    heat, masks = np.asarray(cell.clips.clip[..., 1]), np.asarray(cell.clips.mask)
-    heat = np.abs(heat).astype(np.float64)
-    expected = []
-    for values, truth in zip(heat, masks):
-        hot = np.zeros(truth.size, bool)
-        hot[np.argsort(-values.ravel(), kind="stable")[: truth.sum()]] = True
-        hot = hot.reshape(truth.shape)
-        expected.append((hot & truth).sum() / (hot | truth).sum())
-    np.testing.assert_allclose(row["oracle"]["iou"], expected, atol=1e-3)  # Ties.
+    parts = list(evidence._parts("evidence", "evidence", ["motion", "or"], args))
+    shares = {
+        (part.folder.parent.name, part.folder.name): [
+            one["clips"] for one in part.settings["data"]
+        ]
+        for part in parts
+    }
+    assert shares["saliency", "maps"] == [7, 7]
+    assert shares["rise", "maps"] == [3, 3]
+    assert shares["saliency", "checks"] == shares["rise", "checks"] == [1, 1]
+    (drawn,) = [p for p in parts if p.folder.parts[-2:] == ("rise", "checks")]
+    assert [m["name"] for m in drawn.settings["metrics"]] == [
+        "sanity_check",
+        "stability",
+    ]
+    (given,) = [
+        p for p in parts if p.folder.parts[-2:] == ("expected_gradients", "maps")
+    ]
+    assert given.settings["methods"][0]["baselines"] == {"kind": "train", "clips": 16}
+    reference = evidence._train("evidence_3d")
+    assert {sample.group for sample in reference} == set(clips.FAMILIES)
+    assert all("train" in name for name in reference.names)
 
 
 def test_cells_hold_certified_clips_of_the_split():
@@ -230,61 +223,44 @@ def test_what_is_only_ever_tested_on_is_refused_on_dev():
 )
 def test_unknown_names_show_the_nearest(option, value, near, capsys):
     with pytest.raises(SystemExit):
-        evidence.main(["--networks", "evidence", option, value])
+        evidence.main(["--networks", "evidence", "--out", "x", option, value])
     shown = capsys.readouterr().err
     assert near in shown.lower().partition("did you mean")[2]
 
 
-def test_a_variant_is_a_line_with_another_setting():
-    (saliency, step) = choose_lines(["saliency"], ["step areas=(0.01,0.02)"])
-    assert saliency.name == "saliency"
-    assert step.name == "step areas=(0.01,0.02)"
-    (default,) = choose_lines(["step"])
-    assert step.settings == {**default.settings, "areas": (0.01, 0.02)}
-    assert default.settings["areas"] != step.settings["areas"]
-    assert step.gradients < default.gradients  # Of two areas, not three.
+def test_a_variant_is_a_method_with_another_setting():
+    saliency, step = evidence.choose_methods(["saliency"], ["step areas=(0.01,0.02)"])
+    assert saliency == {"name": "saliency"}
+    assert step == {
+        "name": "step",
+        "label": "step areas=(0.01,0.02)",
+        "areas": (0.01, 0.02),
+    }
+    assert evidence._gradients(step) < evidence._gradients({"name": "step"})
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [
-        ("stp areas=(0.1,)", "'step'"),
-        ("step area=(0.1,)", "areas"),
-        ("step areas=(0.1", "no value"),
-        ("centre areas=(0.1,)", "none"),
-    ],
+    [("stp areas=(0.1,)", "'step'"), ("step areas=(0.1", "areas=(0.1")],
 )
-def test_a_variant_that_does_not_exist(text, said, capsys):
+def test_a_variant_that_does_not_exist(text, said, capsys, tmp_path):
+    few = ["--networks", "evidence", "--out", str(tmp_path)]
     with pytest.raises(SystemExit):
-        evidence.main(["--networks", "evidence", "--variants", text])
+        evidence.main([*few, "--variants", text])
     shown = capsys.readouterr().err
-    assert "--variants" in shown or "`variants`" in shown
+    assert "`variants`" in shown
     assert said in shown
 
 
-def test_no_weights_and_no_clips_are_said(capsys):
+def test_no_weights_and_no_clips_are_said(capsys, tmp_path):
+    few = ["--out", str(tmp_path), "--clips"]
     with pytest.raises(SystemExit, match="nothing to find"):
         evidence.main(
-            ["--networks", "evidence/none", "--families", "motion", "--clips", "1"]
+            ["--networks", "evidence/none", "--families", "motion", *few, "1"]
         )
     with pytest.raises(SystemExit):
-        evidence.main(["--clips", "0", "--networks", "evidence"])
+        evidence.main(["--networks", "evidence", *few, "0"])
     assert "--clips" in capsys.readouterr().err
-
-
-def test_scores_of_a_perfect_map_and_of_one_that_is_not_finite():
-    network = load("evidence", "evidence")
-    cell = make_cell(network, "motion", "dev", 2)
-    masks = np.asarray(cell.clips.mask)
-    heat = masks.astype(np.float32)
-    finite = np.array([True, False])
-    heats = _evidence_scores.Heats(heat, heat, finite)
-    scores = _evidence_scores._measure_all(heats, cell)
-    for name in ("auprc", "hit", "peak", "iou", "energy"):
-        np.testing.assert_allclose(scores[name], [1, 0], rtol=1e-6, err_msg=name)
-    oracle = _evidence_scores._thresholded(heats, cell)
-    np.testing.assert_allclose(oracle["iou"], [1, 0])
-    assert _evidence_scores._noisy(jnp.zeros((1, 2, 3, 4, 3))).max() <= 0.0157
 
 
 @pytest.mark.slow
@@ -299,11 +275,11 @@ def test_the_masking_model_is_taught_once_for_a_network(tmp_path, monkeypatch):
     recipe = {"num_steps": 1, "selector_steps": 1, "channels": 2}
     monkeypatch.setattr(_evidence_masking, "RECIPE", recipe)
     monkeypatch.setattr(_evidence_masking, "CLIPS", 16)
-    out = tmp_path / "evidence.json"
-    some = ["--methods", "masking_model", "--clips", "2", "--rounds", "1"]
-    evidence.main(["--quick", "--out", str(out), *some])
-    record = json.loads(out.read_text())
-    row = record["cells"][0]["rows"]["masking_model"]
-    assert len(row["scores"]["auprc"]) == 2
-    assert row["sanity"] == [1.0, 1.0]  # It looks at no logits.
+    some = ["--methods", "masking_model", "--clips", "2", "--out", str(tmp_path)]
+    evidence.main(["--quick", *some])
+    network = tmp_path / "evidence-evidence"
+    assert len(records(network, "masking_model")["auprc"]) == 2
+    # It looks at no logits.
+    sanity = records(network, "masking_model", "checks")["sanity_check"]
+    np.testing.assert_allclose(sanity, 1)
     assert len(runs) == 1
