@@ -15,6 +15,7 @@ import numpy as np
 
 import jaxattr_models as models
 from jaxattr.data import evidence
+from jaxattr.evaluation._evidence import find_certified
 from jaxattr_models.weights import locate
 
 # Nothing may be tuned on it, as on the families that are `test_only`: it is the one
@@ -27,7 +28,6 @@ CLAIMED = {
     "evidence_lstm": ("motion", "order", "or", "context"),
     "evidence_transformer": ("motion", "and", "or", "context", "trigger"),
 }
-LOOK = 8  # Samples looked at for every clip wanted, at most.
 
 
 class Trained(NamedTuple):
@@ -142,26 +142,20 @@ def load(name: str, weights: str) -> Trained:
 
 
 def make_cell(network: Trained, family: str, split: str, num: int) -> Cell | None:
-    """The first `num` certified samples of a split, or as many as `LOOK * num` hold.
+    """The first `num` certified samples of a split, or as many as `8 * num` hold.
 
     None if the network has no logit for the family's classes.
     """
-    key, block = evidence.split_key(split), min(num, 32)
+    key = evidence.split_key(split)
     probe = jax.ShapeDtypeStruct(
         (evidence.NUM_FRAMES, evidence.HEIGHT, evidence.WIDTH, 3), jnp.float32
     )
     if jax.eval_shape(network.f, probe).shape[-1] <= evidence.labels(family)[-1]:
         return None
-    judge = evidence.certify(network.f, family, num_windows=1)
-    found, looked = [], 0
-    while len(found) < num and looked < LOOK * num:
-        part = evidence.certified_samples(judge, key, block, start=looked)
-        found += part.indices.tolist()
-        looked += block
-    rejected = 1 - len(found) / looked
-    indices = np.array(found[:num], np.int32)
-    clips = render(key, indices, family) if found else None
-    return Cell(family, network, indices, looked, rejected, clips)
+    found = find_certified(network.f, family, key, num)
+    indices = np.array(found.indices, np.int32)
+    clips = render(key, indices, family) if len(indices) else None
+    return Cell(family, network, indices, found.looked, found.rejected, clips)
 
 
 @functools.partial(jax.jit, static_argnames="family")

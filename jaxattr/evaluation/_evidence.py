@@ -1,8 +1,24 @@
 """Clips of a family of evidence, certified for the network that is explained."""
 
+from typing import NamedTuple
+
 from jaxattr.data import Samples, evidence
 
 _BLOCK, _LOOK = 32, 8  # Judged at once; looked at for every clip wanted, at most.
+
+
+class Found(NamedTuple):
+    """Certified samples.
+
+    Attributes:
+      indices: in their split.
+      looked: samples that were judged to find them.
+      rejected: share of these that are not certified.
+    """
+
+    indices: list[int]
+    looked: int
+    rejected: float
 
 
 def check_evidence(
@@ -48,17 +64,19 @@ def evidence_samples(
     """
     if not certified:
         return evidence.samples(family, split=split, num=num, seed=seed)
-    found = _certified(f, family, evidence.split_key(split, seed=seed), num)
+    key = evidence.split_key(split, seed=seed)
+    found = find_certified(f, family, key, num).indices
     if not found:
         raise ValueError(f"no clip of {family!r} is certified for this network.")
     return evidence.samples(family, split=split, indices=found, seed=seed)
 
 
-def _certified(f, family, key, num):
+def find_certified(f, family: str, key, num: int) -> Found:
+    """The first `num` certified samples of a split, or as many as `8 * num` hold."""
     judge = evidence.certify(f, family, num_windows=1)
     block, found, looked = min(num, _BLOCK), [], 0
     while len(found) < num and looked < _LOOK * num:
         part = evidence.certified_samples(judge, key, block, start=looked)
         found += part.indices.tolist()
         looked += block
-    return found[:num]
+    return Found(found[:num], looked, 1 - len(found) / looked)
