@@ -23,6 +23,25 @@ SUBSTITUTES = {
     "insertion, black": "black",
     "insertion, noise": "noise",
 }
+FOUND = ("auprc", "hit", "energy", "insertion")
+# What a method must be able to see; the first that names it, or else by its family.
+SEES = {
+    "outputs": ("rise", "occlusion", "lime", "kernel_shap", "greedy_regions"),
+    "outputs, a layer": ("score_cam",),
+    "a layer": ("cam", "saliency_tubes", "masking_model"),
+    "layers": ("class_feature_pyramids",),
+    "gradients, layers": ("perceptual_ball", "channel_extremal_perturbation"),
+    "the program": ("fgvis", "guided_grad_cam"),
+    "attention maps": ("attention_rollout",),
+}
+FAMILY_SEES = {
+    "control": "the clip",
+    "gradient": "gradients",
+    "perturbation": "gradients",
+    "layers": "gradients, a layer",
+    "rules": "the program",
+    "attention": "gradients, attention maps",
+}
 SETTINGS = ("perturbation", "substitute", "baseline")  # Of methods that hide voxels.
 ALIKE = {"fade": "mean", 0.0: "mean"}  # Grey is 0 in network units.
 
@@ -76,6 +95,30 @@ def matrix(table: evaluation.Table, methods: Sequence[Mapping[str, Any]]) -> str
             cells.append(f"**{value:.3f}**" if own else f"{value:.3f}")
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def access(table: evaluation.Table) -> str:
+    """Markdown: what a method must see of a network, what it costs and finds."""
+    lines = [
+        "## What a method needs, what it costs and what it finds",
+        "",
+        f"| method | sees | gradients | MB | {' | '.join(FOUND)} |",
+        f"| --- | --- | --- | --- |{' --- |' * len(FOUND)}",
+    ]
+    places = [table.metrics.index(metric) for metric in FOUND]
+    for row, label in enumerate(table.methods):
+        costs = table.costs.gradients[row], table.costs.memory[row] / 1e6
+        cells = [f"{cost:.3g}" for cost in costs]
+        cells += [f"{table.scores.mean[row, place]:.2f}" for place in places]
+        lines.append(f"| {label} | {_sees(_name(label))} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sees(name):
+    return next(
+        (what for what, names in SEES.items() if name in names),
+        FAMILY_SEES[RUNNABLE[name].family],
+    )
 
 
 def _name(label):

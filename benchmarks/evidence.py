@@ -37,7 +37,7 @@ from _evidence_cells import (
     choose_networks,
     claimed,
 )
-from _evidence_report import headline, matrix
+from _evidence_report import access, headline, matrix
 from pyarrow import parquet
 
 import jaxattr_models
@@ -262,6 +262,7 @@ def _write(args, folders):
         evaluation.to_markdown(tables, results.notes),
         headline(evaluation.read_results(*folders).records),
         matrix(tables[0], args.methods),
+        access(tables[0]),
     ]
     text = "\n".join(parts)
     (args.out / "table.md").write_text(text, "utf-8")
