@@ -88,7 +88,11 @@ MECHANISMS = (
     "transformer_attribution",
 )
 # What a network is made of is the same to all methods, so few see every kind.
-SEE_ALL = ("saliency", "grad_cam", "lrp")
+SEE_ALL = ("saliency", "lrp")
+# Of these, means over samples, searches and rules that another stands for, only the
+# rows about values, chunks and scores are fast; they have tests of their own.
+SEEN_ELSEWHERE = ("integrated_gradients", "excitation_backprop")
+SEEN_ELSEWHERE += ("step", "rise", "kernel_shap")
 
 
 def rows(names, fast):
@@ -104,9 +108,9 @@ def perturbs(name):
     return METHODS[name].family == "perturbation"
 
 
-# STEP, which takes the longest, has fast tests of its own in tests/perturbation.
 every_method = pytest.mark.parametrize(
-    "name", rows(METHODS, lambda name: name in MECHANISMS and name != "step")
+    "name",
+    rows(METHODS, lambda name: name in MECHANISMS and name not in SEEN_ELSEWHERE),
 )
 
 
@@ -161,9 +165,9 @@ KINDS = {
             *KINDS[kind],
             id=f"{name}-{kind}",
             marks=()
-            if (kind == "nnx-float64" and (name in MECHANISMS or not perturbs(name)))
+            if (kind == "nnx-float64" and name in ("rise", "kernel_shap"))
+            or (kind == "nnx-float64" and not perturbs(name))
             or (name in SEE_ALL and kind != "dataclass")
-            or (kind == "nnx-float32" and name in MECHANISMS and name != "step")
             else pytest.mark.slow,
         )
         for name in METHODS
@@ -199,12 +203,15 @@ def test_vmap_equals_loop(name):
 
 @pytest.mark.parametrize(
     "name",
-    rows([n for n in MECHANISMS if takes(n, "chunk")], lambda name: name != "step"),
+    rows(
+        [n for n in MECHANISMS if takes(n, "chunk")],
+        lambda name: name in ("integrated_gradients", "rise"),
+    ),
 )
 def test_chunk_changes_nothing(name):
     f, clip = make(name), networks.clip()
     whole = explain_of(name, f, chunk=None)(clip, 1, key=KEY)
-    for chunk in (2, 3, 100) if name == "integrated_gradients" else (3,):
+    for chunk in (3, 100) if name == "integrated_gradients" else (3,):
         assert_close(
             explain_of(name, f, chunk=chunk)(clip, 1, key=KEY), whole, jnp.float64
         )

@@ -101,8 +101,7 @@ REFUSED = {
     "gradient_rollout": NO_ATTENTION,
     "transformer_attribution": NO_ATTENTION,
 }
-FAST = ("lrp", "guided_backprop", "excitation_backprop", "deep_lift", "grad_cam")
-FAST += ("transformer_attribution",)
+FAST = ("lrp", "guided_backprop")
 SETTINGS = {
     "num_steps": 3,
     "num_samples": 3,

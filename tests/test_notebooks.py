@@ -73,6 +73,7 @@ def test_it_holds_nothing_of_the_machine_it_ran_on(path):
 
 
 @every_notebook
+@pytest.mark.slow
 def test_it_runs_and_shows_what_is_stored(path, tmp_path, monkeypatch):
     _offer_this_python(tmp_path, monkeypatch)
     notebook = read(path)

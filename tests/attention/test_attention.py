@@ -171,6 +171,11 @@ def expected(method, target):
     return row.reshape(TOKENS)
 
 
+either = pytest.mark.parametrize(
+    "f",
+    [pytest.param(unrolled, marks=pytest.mark.slow), scanned],
+    ids=["unrolled", "scan"],
+)
 METHODS = [
     jaxattr.attention_rollout,
     jaxattr.transformer_attribution,
@@ -259,7 +264,7 @@ def test_flax_attention_is_seen_and_listed():
     np.testing.assert_allclose(got.cells.ravel(), want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("f", [unrolled, scanned], ids=["unrolled", "scan"])
+@either
 def test_knock_out_cuts_edges_and_nothing_else(f):
     edges = RNG.uniform(size=(N, N)) < 0.3
     edges[4] = True  # No key is left.
@@ -296,7 +301,7 @@ def reweighed(a, edges):
     return jnp.asarray(~edges / np.where(share > 0, share, 1))
 
 
-@pytest.mark.parametrize("f", [unrolled, scanned], ids=["unrolled", "scan"])
+@either
 def test_edges_are_cut_in_every_layer_below_too(f):
     edges = RNG.uniform(size=(N, N)) < 0.3
     left, taps = f, ["attention_map"] if f is scanned else []
@@ -317,6 +322,7 @@ def test_edges_are_cut_in_every_layer_below_too(f):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_cutting_nothing_changes_no_explanation(method):
     left = jaxattr.knock_out(unrolled, "attention_map#1", np.zeros((N, N), bool))
     got = method(left, tokens=TOKENS)(CLIP, 1).cells

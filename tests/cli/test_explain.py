@@ -14,7 +14,7 @@ from PIL import Image
 
 import jaxattr_models
 from jaxattr._registry import METHODS
-from jaxattr.cli import _main, _run, main
+from jaxattr.cli import _commands, _main, _methods, _run, main
 from jaxattr.cli._paths import folder_names
 from jaxattr.data import evidence, supervoxels
 
@@ -68,7 +68,8 @@ def test_a_bad_clip_does_not_stop_the_run(tmp_path, capsys):
     empty = tmp_path / "empty.mp4"
     empty.touch()
     out = tmp_path / "out"
-    status = explain(out, good, short, str(empty), twin, method="saliency,smooth_grad")
+    methods = {"method": "saliency,smooth_grad", "set": "smooth_grad.num_samples=3"}
+    status = explain(out, good, short, str(empty), twin, **methods)
     assert status == 1
     told = capsys.readouterr().err
     assert "4 clips x 2 methods" in told
@@ -122,6 +123,7 @@ def test_ctrl_c_leaves_what_was_finished(tmp_path, monkeypatch, capsys):
     assert "clip0" in (tmp_path / "out" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_swallowed_ctrl_c_stops_the_run_all_the_same(tmp_path, monkeypatch, capsys):
     paths = [write_frames(tmp_path / f"clip{i}", seed=i) for i in range(3)]
     save_report = _run.viz.save_report
@@ -247,6 +249,7 @@ def test_random_weights_are_said_on_the_page(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_four_known_answers_of_the_lrcn(tmp_path, shared_clips, shared_weights):
     want = {
         "k400_playing_guitar_wFWTW0q57ms": "PlayingGuitar",
@@ -300,6 +303,27 @@ def test_convert_round_trip(tmp_path, shared_weights):
         np.testing.assert_array_equal(array, b[name])
 
 
+def assert_evidence_is_hot(folder):
+    """The maps of a demo lie on what decides."""
+    pages = list(folder.glob("*/"))
+    assert len(pages) == 3
+    for page in pages:
+        with np.load(page / "values.npz") as values:
+            truth = values["evidence (truth)/values"]
+            heat = np.abs(values["integrated_gradients/values"]).mean(-1)
+        # The evidence is about 2 % of the voxels; chance is the same share of the mass.
+        assert heat[truth > 0.5].sum() / heat.sum() > 0.2
+
+
+def test_the_demo_with_one_of_its_methods(tmp_path, monkeypatch, capsys):
+    one = _methods.pick("integrated_gradients", common={})
+    monkeypatch.setattr(_commands, "pick", lambda names, common: one)
+    assert main(["demo", str(tmp_path / "demo")]) == 0
+    assert "3 of 3 clips explained" in capsys.readouterr().err
+    assert_evidence_is_hot(tmp_path / "demo")
+
+
+@pytest.mark.slow
 def test_the_demo_in_a_process_of_its_own(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "jaxattr.cli", "demo", str(tmp_path / "demo")],
@@ -310,9 +334,4 @@ def test_the_demo_in_a_process_of_its_own(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "3 of 3 clips explained" in done.stderr
-    for folder in (tmp_path / "demo").glob("*/"):
-        with np.load(folder / "values.npz") as values:
-            truth = values["evidence (truth)/values"]
-            heat = np.abs(values["integrated_gradients/values"]).mean(-1)
-        # The evidence is about 2 % of the voxels; chance is the same share of the mass.
-        assert heat[truth > 0.5].sum() / heat.sum() > 0.2
+    assert_evidence_is_hot(tmp_path / "demo")

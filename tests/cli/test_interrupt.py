@@ -116,6 +116,7 @@ def listed(out):
     return sorted(names)
 
 
+@pytest.mark.slow
 def test_just_after_a_page_is_in_place(start, paths, tmp_path):
     process = start(RUN.format(paths=paths, method="saliency", after="time.sleep(0.5)"))
     read_until(process, "saved")
@@ -179,6 +180,7 @@ def test_the_second_ends_a_process_that_runs_no_python(start):
     assert time.perf_counter() - began < 10
 
 
+@pytest.mark.slow
 def test_a_long_explanation_answers_at_once(start):
     """As in a notebook, without the command line: the wait for XLA can be ended."""
     process = start("""

@@ -68,7 +68,9 @@ def test_same_seed_same_weights(trained, tmp_path):
     assert again.accuracy == first.accuracy
 
 
-@pytest.mark.parametrize("stage", ["render", "train", "check"])
+@pytest.mark.parametrize(
+    "stage", ["render", "train", pytest.param("check", marks=pytest.mark.slow)]
+)
 def test_interruption_leaves_what_was_there(stage, tmp_path):
     out = tmp_path / "evidence.safetensors"
     out.write_bytes(b"yesterday's")

@@ -136,6 +136,7 @@ def test_only_blink_changes_brightness_and_only_spin_the_pattern(seed):
             assert change < 0.13  # Noise of 0.05 and the shift within a pixel.
 
 
+@pytest.mark.slow
 def test_evidence_is_small_and_the_window_short():
     key = evidence.split_key("train", seed=3)
     parts = [evidence.batch(key, 64, start=start) for start in range(0, 256, 64)]

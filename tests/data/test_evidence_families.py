@@ -52,20 +52,19 @@ def _grown(mask):
     return np.any(moved, axis=0)[:, 1:-1, 1:-1]
 
 
-@pytest.fixture(scope="module")
-def many():
-    """Family -> (target, mask, presence of the parts) of 128 clips."""
+@functools.cache
+def _many(name):
+    """Target, mask and presence of the parts of 128 clips."""
 
-    @functools.partial(jax.jit, static_argnums=1)
-    def masks(key, name):
+    @jax.jit
+    def masks(key):
         def sample(index):
             one = evidence.render(jax.random.fold_in(key, index), name)
             return one.target, one.mask.mean((1, 2)), one.parts.any((2, 3))
 
         return jax.lax.map(sample, jnp.arange(128))
 
-    key = evidence.split_key("train", seed=3)
-    return {name: jax.tree.map(np.asarray, masks(key, name)) for name in NAMES}
+    return jax.tree.map(np.asarray, masks(evidence.split_key("train", seed=3)))
 
 
 def test_the_list_of_labels_begins_with_motion_and_ends_with_none():
@@ -198,8 +197,8 @@ def test_a_window_without_the_evidence_leaves_all_other_frames(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
-def test_classes_are_balanced_and_evidence_within_its_range(name, many):
-    targets, share, _ = many[name]
+def test_classes_are_balanced_and_evidence_within_its_range(name):
+    targets, share, _ = _many(name)
     own = evidence.labels(name)
     counts = np.bincount(targets, minlength=evidence.NONE)[own.start : own.stop]
     assert counts.sum() == 128
@@ -219,18 +218,20 @@ def test_classes_are_balanced_and_evidence_within_its_range(name, many):
     assert share.max() < largest
 
 
-def test_evidence_spans_from_a_five_hundredth_to_a_third(many):
-    share = np.concatenate([many[name][1].mean(1) for name in NAMES])
+@pytest.mark.slow
+def test_evidence_spans_from_a_five_hundredth_to_a_third():
+    share = np.concatenate([_many(name)[1].mean(1) for name in NAMES])
     assert 0.0019 < share.min() < 0.0025
     assert 0.27 < share.max() < 0.31
 
 
 @pytest.mark.parametrize("name", ["appearance", "order", "context"])
-def test_the_size_of_the_evidence_does_not_tell_the_class(name, many):
-    targets, share, _ = many[name]
+@pytest.mark.slow
+def test_the_size_of_the_evidence_does_not_tell_the_class(name):
+    targets, share, _ = _many(name)
     share = share.max(1) > 0
     assert share.all()
-    frames = (many[name][1] > 0).sum(1)
+    frames = (_many(name)[1] > 0).sum(1)
     means = [frames[targets == own].mean() for own in evidence.labels(name)]
     error = frames.std() / np.sqrt(128 / len(means))
     assert np.ptp(means) <= 4 * error
@@ -338,8 +339,8 @@ def test_pairs_have_the_colours_of_their_class(name):
     assert (alone > 0) == (name == "or")
 
 
-def test_or_shows_either_or_both(many):
-    presence = many["or"][2].any(2)[:, -2:]
+def test_or_shows_either_or_both():
+    presence = _many("or")[2].any(2)[:, -2:]
     kinds = np.bincount(presence @ [1, 2], minlength=4) / 128
     assert kinds[0] == 0
     np.testing.assert_allclose(kinds[1:], (0.2, 0.2, 0.6), atol=0.13)
@@ -427,6 +428,7 @@ def test_a_share_of_the_clips_is_none():
     np.testing.assert_array_equal(np.asarray(got[1])[stays], np.asarray(got[0])[stays])
 
 
+@pytest.mark.slow
 def test_twice_the_pixels_show_the_same_scene():
     small = _shown("appearance", 4)
     large = evidence.render(_key(4), "appearance", size=112)
@@ -447,6 +449,7 @@ def test_twice_the_pixels_show_the_same_scene():
     assert not small.mask[covered < 0.01].any()
 
 
+@pytest.mark.slow
 def test_a_panning_camera_moves_everything_alike_and_slowly():
     show = evidence.evidence_only("order")
     one = evidence.render(_key(2), "order", show=show, camera=1.0)

@@ -64,6 +64,7 @@ def test_values_pass_through_the_cells():
     np.testing.assert_allclose(result.values[:, 42, 59], result.grid[:, -1, -1])
 
 
+@pytest.mark.slow
 def test_chunks_and_dtypes():
     whole = mask_path_gradient(network, chunk=5)(CLIP, 2)
     parts = mask_path_gradient(network, chunk=2)(CLIP, 2)

@@ -114,6 +114,7 @@ def test_networks_whose_answer_is_known():
     np.testing.assert_allclose(order.reversed, -order.original, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_chunks_change_nothing():
     metric = diagnose()
     clips = jnp.stack([jnp.asarray(slow.clip_and_heat(i)[0]) for i in (1, 2)])

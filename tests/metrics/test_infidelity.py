@@ -149,6 +149,7 @@ def test_the_method_explains_the_score_that_is_measured():
         infidelity(partial, f)
 
 
+@pytest.mark.slow
 def test_vmap_and_chunk_change_nothing():
     f = networks.make("nnx")
     clips = jnp.stack([networks.clip(i) for i in (0, 1)])

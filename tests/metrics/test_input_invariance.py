@@ -13,7 +13,13 @@ from jaxattr.metrics import input_invariance
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize("kind", ["nnx", "linen", "dataclass", "function"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("nnx", "linen"),
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("dataclass", "function")),
+    ],
+)
 def test_gradients_are_invariant(kind):
     f, clip = networks.make(kind), networks.clip()
     got = input_invariance(jaxattr.saliency, f, shift=0.5)(clip, 1, key=KEY)
@@ -39,6 +45,7 @@ def test_input_x_gradient_is_not(shift):
     np.testing.assert_allclose(got.spearman_abs, rho, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_random_method_gets_one_key_and_vmap_is_the_loop():
     f = networks.make("nnx")
     measure = input_invariance(jaxattr.smooth_grad, f)

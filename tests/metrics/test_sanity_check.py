@@ -82,7 +82,9 @@ def changed_layers(net, leaves):
     return changed, same_values
 
 
-@pytest.mark.parametrize("order", ["cascading", "independent"])
+@pytest.mark.parametrize(
+    "order", ["cascading", pytest.param("independent", marks=pytest.mark.slow)]
+)
 def test_layers_change_from_the_head_down_and_maps_are_compared(order):
     net, clip, record = Net(), networks.clip(shape=SHAPE, dtype=jnp.float32), []
     method = recording(jaxattr.saliency, record)
@@ -182,6 +184,7 @@ def test_a_method_that_ignores_the_network_stays_and_constant_maps_are_counted()
     assert np.isnan(got.ssim).tolist() == [False, False, False, True]
 
 
+@pytest.mark.slow
 def test_selection_depth_and_normal_draws():
     net, clip, record = Net(), networks.clip(shape=SHAPE, dtype=jnp.float32), []
     statistics = lambda name: not name.endswith((".mean", ".var"))

@@ -30,6 +30,13 @@ def test_over_keys():
     assert float(got.mean) == pytest.approx(np.mean(pairs))
     assert float(got.minimum) == pytest.approx(min(pairs))
     assert max(pairs) < 0.999
+
+
+@pytest.mark.slow
+def test_more_samples_are_more_stable():
+    f, clip = networks.make("nnx"), networks.clip()
+    method = functools.partial(jaxattr.smooth_grad, num_samples=2, noise=0.5)
+    got = stability(method, f, num_keys=3)(clip, 2, key=KEY)
     more = stability(functools.partial(method, num_samples=20), f)(clip, 2, key=KEY)
     assert got.mean < more.mean < 1
     assert more.correlation.shape == (4, 4)

@@ -39,10 +39,15 @@ def clips():
     return rng.normal(size=(2, 16, 56, 56, 3))
 
 
+@jax.jit
+def forward(net, clips):
+    return net(clips)
+
+
 @pytest.fixture(scope="module")
 def logits(net, clips):
-    """Eagerly, with every kind of leading axes the same."""
-    return np.asarray(net(jnp.asarray(clips)))
+    """Compiled, with every kind of leading axes the same."""
+    return np.asarray(forward(net, jnp.asarray(clips)))
 
 
 class _Torch:
@@ -156,6 +161,7 @@ def test_forward_agrees_with_torch(net, clips, logits):
     np.testing.assert_allclose(logits, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_any_leading_axes_and_vmap_and_jit(net, clips, logits):
     many = jnp.asarray(clips)
     for got in (
@@ -167,6 +173,7 @@ def test_any_leading_axes_and_vmap_and_jit(net, clips, logits):
         np.testing.assert_allclose(got, logits, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_gradient_agrees_with_a_central_difference(net, clips):
     clip = jnp.asarray(clips[0])
     direction = jnp.asarray(np.random.default_rng(2).normal(size=clip.shape))
@@ -217,9 +224,9 @@ def test_random_parameters_neither_vanish_nor_explode(net, clips):
     fresh = models.build(net.name, None, seed=3)
     other = models.build(net.name, None, seed=4)
     clip = jnp.asarray(clips[0], jnp.float32)
-    logits = np.asarray(fresh(clip))
+    logits = np.asarray(forward(fresh, clip))
     assert 0.01 < logits.std() < 10
-    assert np.abs(logits - other(clip)).max() > 1e-3
+    assert np.abs(logits - forward(other, clip)).max() > 1e-3
 
 
 def test_wrong_input_is_refused(net):

@@ -108,6 +108,7 @@ def test_parameter_count_and_spec():
     assert models.lrcn(num_classes=3).spec.labels == ()
 
 
+@pytest.mark.slow
 def test_is_an_argument_of_every_transformation():
     net = _randomise(models.lrcn(), seed=2)
     clips = jnp.asarray(

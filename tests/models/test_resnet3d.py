@@ -68,7 +68,9 @@ def _torch_taps_and_logits(net, clip):
     ("dtype", "shape", "tolerance"),
     [
         (np.float64, (1, 6, 24, 16, 3), 1e-11),  # Maps get odd on the way down.
-        (np.float32, (1, 8, 40, 32, 3), 1e-4),  # 40 layers of 1e-6 each.
+        pytest.param(  # 40 layers of 1e-6 each.
+            *(np.float32, (1, 8, 40, 32, 3), 1e-4), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_logits_and_taps_match_torchvision(pair, dtype, shape, tolerance):
@@ -91,6 +93,7 @@ def test_logits_and_taps_match_torchvision(pair, dtype, shape, tolerance):
     np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance * scale)
 
 
+@pytest.mark.slow
 def test_every_parameter_has_its_key(pair):
     name, reference, path = pair
     net = BUILDERS[name](weights=path)
@@ -237,6 +240,7 @@ def test_another_network_of_the_same_shape_does_not_recompile(small):
     assert not np.allclose(first, second)
 
 
+@pytest.mark.slow
 def test_a_cast_tree_casts_the_computation(small):
     net, clips = small
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), net)

@@ -121,6 +121,7 @@ def test_attention_maps_show_in_the_program(pair, net, clips):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)]
 )
+@pytest.mark.slow
 def test_narrow_dtypes(pair, net, clips, dtype, tolerance):
     name, _, path = pair
     narrow = _build(name, path, dtype=dtype)
@@ -129,6 +130,7 @@ def test_narrow_dtypes(pair, net, clips, dtype, tolerance):
     _assert_close(logits.astype(jnp.float64), net(jnp.asarray(clips)), tolerance)
 
 
+@pytest.mark.slow
 def test_batches_and_transformations_agree(net, clips):
     many = jnp.asarray(clips)
     logits = net(many)  # Not compiled.

@@ -77,7 +77,11 @@ def slow_masks(area, target, config, variant, score="log_prob"):
 
 @pytest.mark.parametrize(
     ("variant", "score"),
-    [("preserve", "log_prob"), ("preserve", "margin"), ("dual", "log_prob")],
+    [
+        pytest.param("preserve", "log_prob", marks=pytest.mark.slow),
+        ("preserve", "margin"),
+        ("dual", "log_prob"),
+    ],
 )
 def test_published_iterations_match_a_slow_rewrite(variant, score):
     config = published(25, learning_rate=0.004)  # Seven channels: larger steps jump.
@@ -131,7 +135,12 @@ def each(m):
 
 
 @pytest.mark.parametrize(
-    ("variant", "logits"), [("preserve", both), ("delete", either), ("dual", each)]
+    ("variant", "logits"),
+    [
+        ("preserve", both),
+        pytest.param("delete", either, marks=pytest.mark.slow),
+        pytest.param("dual", each, marks=pytest.mark.slow),
+    ],
 )
 def test_the_pair_found_is_the_best_of_all_pairs(variant, logits):
     def f(clip):
@@ -191,6 +200,7 @@ def test_shuffled_ties_need_a_key_and_follow_it():
     np.testing.assert_array_equal(one, again)
 
 
+@pytest.mark.slow
 def test_half_precision_gives_float32_and_a_bad_traced_target_nan():
     explain = channel_extremal_perturbation(
         network, "cells", areas=(0.3,), num_iterations=2

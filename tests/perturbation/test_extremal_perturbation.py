@@ -87,7 +87,11 @@ def test_shuffled_ties_cost_the_same_at_first_and_differ_later():
 
 
 @pytest.mark.parametrize(
-    ("variant", "mode"), [("preserve", "volume"), ("dual", "per_frame")]
+    ("variant", "mode"),
+    [
+        pytest.param("preserve", "volume", marks=pytest.mark.slow),
+        ("dual", "per_frame"),
+    ],
 )
 def test_gradient_of_the_objective_matches_differences(variant, mode):
     geometry = mask_geometry(SHAPE[:3], **SIZES)
@@ -189,9 +193,9 @@ def _window_network(clip):
     ("method", "variant"),
     [
         (step, "preserve"),
-        (step, "delete"),
-        (step, "dual"),
-        (extremal_perturbation, "preserve"),
+        pytest.param(step, "delete", marks=pytest.mark.slow),
+        pytest.param(step, "dual", marks=pytest.mark.slow),
+        pytest.param(extremal_perturbation, "preserve", marks=pytest.mark.slow),
     ],
 )
 def test_masks_find_planted_evidence(method, variant):
@@ -206,7 +210,9 @@ def test_masks_find_planted_evidence(method, variant):
     assert result.values.dtype == np.float32
 
 
-@pytest.mark.parametrize("mode", ["volume", "per_frame"])
+@pytest.mark.parametrize(
+    "mode", ["volume", pytest.param("per_frame", marks=pytest.mark.slow)]
+)
 def test_areas_are_reached_where_they_should_be(mode):
     areas = (0.06, 0.4)
     explain = extremal_perturbation(_window_network, areas=areas, mode=mode)
@@ -242,6 +248,7 @@ def test_early_stop_leaves_the_history_open():
     assert np.isnan(history[:, 10:]).all()
 
 
+@pytest.mark.slow
 def test_half_precision_clips_get_float32_masks():
     clip = jnp.asarray(CLIP, jnp.bfloat16)
     result = step(network, areas=(0.2,), num_iterations=2)(clip, 1)
@@ -265,6 +272,7 @@ def test_other_scores():
     np.testing.assert_allclose(got.kept, -got.history.reward[:, -1])
 
 
+@pytest.mark.slow
 def test_bad_traced_target_gives_nan():
     explain = step(network, areas=(0.2,), variant="dual", num_iterations=2)
     for target in (-1, 4):
@@ -316,7 +324,9 @@ def test_published_preset_needs_a_key_unless_ties_are_expected():
     )
 
 
-@pytest.mark.parametrize("preset", ["fast", short()])
+@pytest.mark.parametrize(
+    "preset", [pytest.param("fast", marks=pytest.mark.slow), short()]
+)
 @pytest.mark.parametrize("target", [99, -1])
 def test_one_iteration_for_a_bad_traced_target_is_nan_everywhere(preset, target):
     preset = preset if preset == "fast" else short(num_iterations=1)
@@ -326,6 +336,7 @@ def test_one_iteration_for_a_bad_traced_target_is_nan_everywhere(preset, target)
         assert np.isnan(leaf).all(), jax.tree_util.keystr(name)
 
 
+@pytest.mark.slow
 def test_the_delete_variant_of_one_class_is_finite():
     one = lambda clip: network(clip)[:1]
     result = step(one, areas=(0.2,), preset=short(), variant="delete")(CLIP, 0)

@@ -47,6 +47,7 @@ def test_only_the_mean_over_time_is_left_of_a_tiny_cutoff():
 
 
 @pytest.mark.parametrize("preset", ["fast", "paper"])
+@pytest.mark.slow
 def test_without_cutoffs_it_is_extremal_perturbation_bit_for_bit(preset):
     settings = {"areas": (0.1, 0.3), "preset": preset, "num_iterations": 5}
     settings["ties"] = "expected"

@@ -74,6 +74,7 @@ def test_a_step_that_overshoots_is_divided_by_five():
     np.testing.assert_allclose(got.grid.ravel(), mask, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_is_that_of_the_iteration_and_the_path_is_chunked():
     explain = igos(
         network, grid=(3, 3, 4), num_steps=5, num_iterations=4, step_size=0.5
@@ -107,6 +108,7 @@ def test_the_evidence_is_found():
     assert np.diff(np.add(*result.history)).max() <= 0  # The line search sees to it.
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps():
     def deep(clip):
         for _ in range(4):

@@ -75,6 +75,7 @@ def test_the_evidence_is_found_and_the_objective_falls():
     assert np.diff(np.add(*result.history)).max() <= 0
 
 
+@pytest.mark.slow
 def test_a_key_is_needed_and_a_bad_traced_target_gives_nan():
     def f(clip):
         return clip.mean((0, 1, 2))

@@ -72,7 +72,9 @@ def test_a_set_and_its_complement_solve_pairwise_interactions():
     assert got.r2 < 0.99  # It is not an additive game.
 
 
-@pytest.mark.parametrize("num_samples", [10, 2048])
+@pytest.mark.parametrize(
+    "num_samples", [pytest.param(10, marks=pytest.mark.slow), 2048]
+)
 def test_labels_that_do_not_occur_are_no_players(num_samples):
     segments = games.labels(5)
     spread = np.array([8, 1, 4, 9, 6])[segments]

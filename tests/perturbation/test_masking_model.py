@@ -110,7 +110,7 @@ def test_alternatives():
     clip, keys = clips(1)[0], jax.random.split(KEY, 400)
     config = MaskingConfig(alternatives=("still", "colour"), colour=0.5)
     made = jax.vmap(lambda key: alternative(clip, key, config.alternatives, config))
-    found = np.asarray(made(keys))
+    found = np.asarray(jax.jit(made)(keys))
     mean = np.broadcast_to(np.asarray(clip).mean(0), SHAPE)
     still = np.array([np.allclose(one, mean) for one in found])
     assert 150 < still.sum() < 250
@@ -314,6 +314,7 @@ def trained_on_scenes():
     )
 
 
+@pytest.mark.slow
 def test_finds_the_blob_and_nothing_for_an_absent_class():
     params = trained_on_scenes().params
     many, targets, truth = scenes(32, 99_999)
@@ -333,6 +334,7 @@ def test_finds_the_blob_and_nothing_for_an_absent_class():
     assert other.exists.mean() < 0.2
 
 
+@pytest.mark.slow
 def test_history_shows_what_was_learnt():
     history = trained_on_scenes().history
     assert history.existence.shape == (100,)
@@ -372,6 +374,7 @@ def test_trains_on_lazily_and_again_where_it_was():
     assert more.params["selector"].dtype == first.params["selector"].dtype
 
 
+@pytest.mark.slow
 def test_the_decoder_leaves_the_selector_as_it_is():
     batches = [(clips(), np.array([0, 1, 1]))]
     settings = dict(selector_steps=2, key=KEY, params=parameters())

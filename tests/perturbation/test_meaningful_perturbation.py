@@ -106,8 +106,19 @@ def test_a_linear_score_has_a_closed_form():
     np.testing.assert_allclose([result.kept, result.lost], [1, -1.7])
 
 
-@pytest.mark.parametrize("variant", ["delete", "preserve", "dual"])
-@pytest.mark.parametrize("preset", ["fv2017", "mean_tv"])
+@pytest.mark.parametrize(
+    ("variant", "preset"),
+    [
+        pytest.param(
+            *(variant, preset),
+            marks=()
+            if (variant, preset) in (("delete", "fv2017"), ("preserve", "mean_tv"))
+            else pytest.mark.slow,
+        )
+        for variant in ("delete", "preserve", "dual")
+        for preset in ("fv2017", "mean_tv")
+    ],
+)
 def test_evidence_is_1_in_every_variant(variant, preset):
     def box(clip):  # Frames 1-2, rows 10-17, columns 14-23.
         evidence = (clip[1:3, 10:18, 14:24] ** 2).mean()
@@ -168,6 +179,7 @@ def test_the_disc_is_the_smallest_without_which_the_score_is_gone():
     assert reach + 5 <= radius <= reach + 20  # Its edge is soft, by 10 pixels.
 
 
+@pytest.mark.slow
 def test_a_bad_traced_target_gives_nan_everywhere():
     explain = meaningful_perturbation(network, num_iterations=1)
     key = jax.random.key(0)

@@ -94,6 +94,7 @@ def test_a_larger_ball_of_layers_holds_on():
     assert tight.reached > loose.reached
 
 
+@pytest.mark.slow
 def test_a_bad_traced_target_gives_nan_everywhere():
     explain = perceptual_ball(network, layers=("hidden",), num_iterations=1)
     result = jax.jit(lambda t: explain(jnp.asarray(CLIP), t))(3)

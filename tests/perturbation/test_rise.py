@@ -66,7 +66,9 @@ def test_both_of_two_voxels_are_needed():
 
 
 @pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("grid", [(2, 2, 3), (3, 1, 2)])
+@pytest.mark.parametrize(
+    "grid", [(2, 2, 3), pytest.param((3, 1, 2), marks=pytest.mark.slow)]
+)
 def test_equal_to_a_slow_loop_over_the_masks(center, grid):
     num, base = 37, RNG.normal(size=SHAPE[3])
     explain = rise(
@@ -143,6 +145,12 @@ def test_it_stops_at_the_tolerance_whatever_the_chunk():
     so_many = {**settings, "num_masks": int(got.num_masks)}
     plain = rise(linear, **so_many)(CLIP, 0, key=KEY)
     np.testing.assert_allclose(plain.values, got.values, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_tolerance_of_zero_never_stops_it_and_clips_stop_alone():
+    settings = {"num_masks": 3000, "grid": (1, 2, 2), "score": "logit"}
+    got = rise(linear, tolerance=0.1, **settings)(CLIP, 0, key=KEY)
     never = rise(linear, tolerance=0.0, **{**settings, "num_masks": 250})
     assert never(CLIP, 0, key=KEY).num_masks == 250
     both = jax.vmap(lambda c: rise(linear, tolerance=0.1, **settings)(c, 0, key=KEY))(
@@ -177,6 +185,7 @@ def test_a_large_constant_costs_no_digits_in_float32():
     np.testing.assert_allclose(large / scale, small / scale, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_masks():
     def temporary(num, **more):
         explain = rise(curved, num_masks=num, grid=(2, 2, 2), chunk=4, **more)

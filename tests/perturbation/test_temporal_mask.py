@@ -176,6 +176,7 @@ def test_short_clips(num_frames):
     assert np.isfinite(result.mask).all()
 
 
+@pytest.mark.slow
 def test_a_bad_traced_target_gives_nan_everywhere():
     explain = temporal_mask(network, num_iterations=2)
     result = jax.jit(lambda t: explain(jnp.asarray(CLIP), t))(7)

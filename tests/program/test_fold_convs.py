@@ -115,13 +115,13 @@ def check_against_lax(seed, monkeypatch):
             )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_convolutions_agree_with_lax(seed, monkeypatch):
     check_against_lax(seed, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6, 66))
+@pytest.mark.parametrize("seed", range(2, 66))
 def test_many_random_convolutions_agree_with_lax(seed, monkeypatch):
     check_against_lax(seed, monkeypatch)
 

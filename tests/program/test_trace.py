@@ -72,11 +72,14 @@ def make_function():
 
 
 MAKERS = [make_nnx, make_linen, make_function]
+slow = pytest.mark.slow
 pytestmark = pytest.mark.usefixtures("loose_promotion")
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("fold", [None, True, False])
+@pytest.mark.parametrize(
+    "fold", [None, pytest.param(True, marks=slow), pytest.param(False, marks=slow)]
+)
 def test_any_kind_of_network(make, fold):
     network, reference = make()
     traced = trace(network, CLIP, fold=fold)
@@ -87,7 +90,9 @@ def test_any_kind_of_network(make, fold):
     np.testing.assert_allclose(folded, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize(
+    "make", [make_nnx, *(pytest.param(make, marks=slow) for make in MAKERS[1:])]
+)
 def test_python_runs_once_for_loop_gradient_and_batch(make):
     network, _ = make()
     arrays, tree = jax.tree.flatten(network)

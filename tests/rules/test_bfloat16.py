@@ -128,6 +128,7 @@ CLIP = jnp.asarray(np.random.default_rng(2).normal(size=SHAPE), HALF)
 TARGET = int(network(CLIP).argmax())
 
 
+@pytest.mark.slow
 def test_the_score_is_the_network_s_and_relevance_keeps_its_sum():
     logits = network(CLIP)  # One operation after the other: in a `jit` XLA rounds less.
     got = jaxattr.lrp(network, "z_plus")(CLIP, TARGET)

@@ -271,7 +271,7 @@ LARGE = ("convolutional", "recurrent", "scan", "attention")
     ("name", "rule"),
     [
         pytest.param(name, rule, marks=slow)
-        if name in LARGE and rule == "reveal_cancel"
+        if name == "recurrent" or (name in LARGE and rule == "reveal_cancel")
         else (name, rule)
         for name in NETWORKS
         for rule in RULES

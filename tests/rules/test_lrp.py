@@ -457,6 +457,7 @@ def small(clip):
         jaxattr.grad_cam(small, "cells", score="log_prob"),
     ],
 )
+@pytest.mark.slow
 def test_explanations_have_gradients(explain):
     rng = np.random.default_rng(3)
     clip, way = rng.normal(size=SMALL), rng.normal(size=SMALL)
