@@ -72,10 +72,10 @@ def lrp(
     element by element, in however many operations, such as clip, softplus or
     `x * tanh(softplus(x))`. What it is at 0, as 1/2 of a sigmoid, is a bias, too.
     Branches of a sum get their shares, a mean likewise; max-pool sends all to the
-    largest; a product with a gate (a sigmoid of another value) sends all to the
-    signal, any other half to each. Through attention this
-    is AttnLRP: half to the map and half to the values, a soft-max by its own expansion
-    (which keeps no sum), and a layer norm with its deviation held fixed.
+    largest; a product with a gate (a sigmoid of another value) sends all to the signal,
+    any other half to each. Through attention this is AttnLRP: half to the map and half
+    to the values, a soft-max by its own expansion (which keeps no sum), and a layer
+    norm with its deviation held fixed.
 
     Args:
       f: network, one clip [T, H, W, C] (or a pytree of arrays) -> logits [K], not

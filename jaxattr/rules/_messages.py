@@ -129,15 +129,14 @@ def non_linear(epsilon, y, x, at_zero):
     return y
 
 
-def _non_linear_backward(epsilon, given, r):
-    y, at_zero = given
+def _non_linear_forward(epsilon, y, x, at_zero):
     at_zero = jnp.where(jnp.isfinite(at_zero), at_zero, 0)
     share = divided(y - at_zero, stabilised(y, epsilon))
-    return None, jnp.where(at_zero == 0, r, r * share), None
+    return y, jnp.where(at_zero == 0, 1, share)
 
 
 non_linear.defvjp(
-    lambda epsilon, y, x, at_zero: (y, (y, at_zero)), _non_linear_backward
+    _non_linear_forward, lambda epsilon, share, r: (None, share * r, None)
 )
 
 

@@ -134,9 +134,8 @@ def test_relevance_is_gradient_times_input_with_other_derivatives(
             patch.setattr(
                 nnx, "softmax", lambda s: (1 + of_maps) * softmax((1 + of_scores) * s)
             )
-            patch.setattr(
-                VIDEOMAE, "_positions", lambda *n: positions(*n) * (1 + of_constants)
-            )
+            table = lambda *n: positions(*n).astype(float) * (1 + of_constants)
+            patch.setattr(VIDEOMAE, "_positions", table)
             state_of = jax.tree_util.tree_map_with_path(grown, state)
             return nnx.merge(graph, state_of)(clip)[TARGET]
 
@@ -149,7 +148,7 @@ def test_relevance_is_gradient_times_input_with_other_derivatives(
     np.testing.assert_allclose(got.values, want, rtol=1e-6, atol=1e-9 * size)
     # What does not arrive: shares of constants, and what a soft-max does not hand on.
     constants, maps, scores = map(float, lost)
-    assert min(abs(constants), abs(maps - scores)) > 1e-2 * abs(got.score)
+    assert min(abs(constants), abs(maps - scores)) > 1e-3 * abs(got.score)
     np.testing.assert_allclose(
         got.values.sum(), got.score - constants - (maps - scores), rtol=1e-6
     )
