@@ -22,7 +22,11 @@ import numpy as np
 
 from jaxattr._clip import check_clip
 from jaxattr._score import Network, check_score, num_classes
-from jaxattr._warnings import warn_of_prediction, warn_of_training_mode
+from jaxattr._warnings import (
+    warn_of_negative,
+    warn_of_prediction,
+    warn_of_training_mode,
+)
 from jaxattr.program import Join, split, trace
 
 
@@ -129,6 +133,9 @@ class _Explain:
         if watched and not isinstance(logits, jax.core.Tracer):
             jax.block_until_ready(logits)  # Unlike the copy, it answers to Ctrl-C.
             warn_of_prediction(np.asarray(logits), int(target))
+        negative = getattr(result, "negative", None)  # Of rules that take no such unit.
+        if negative is not None and not isinstance(negative, jax.core.Tracer):
+            warn_of_negative(float(negative))
         return result
 
     def _check_clip(self, clip):

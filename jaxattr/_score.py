@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import wide
+from jaxattr.program import Traced
 
 Clip = Any  # One array [T, H, W, C], or a pytree of arrays for gradient methods.
 Network = Callable[[Clip], Any]
@@ -98,9 +99,9 @@ def poison_of(f: Network, clip: Clip, target: Any, score: Score) -> jax.Array:
     Returns:
       [], of the dtype in which the score is computed.
     """
-    output = jax.eval_shape(f, clip)
     if callable(score):
         return jnp.ones((), jnp.float32)
+    output = f.output if isinstance(f, Traced) else jax.eval_shape(f, clip)
     count = num_classes(output, score)
     index = jnp.asarray(target)
     valid = (index >= 0) & (index < count)

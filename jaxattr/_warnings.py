@@ -41,6 +41,20 @@ def warn_of_prediction(logits: np.ndarray, target: int) -> None:
         )
 
 
+def warn_of_negative(share: float) -> None:
+    """Warns of what a rule takes for units that are never negative.
+
+    Args:
+      share: of their absolute sum that is negative.
+    """
+    if share > 0:
+        _warn(
+            f"{100 * share:.2g}% of the activation that `f` gives to a rule for units "
+            "that are never negative is negative (`negative` of the result): put the "
+            'rule behind ReLUs, or take one for any sign, such as lrp\'s "epsilon".'
+        )
+
+
 def warn_of_training_mode(f, jaxpr) -> None:
     """Warns of a network that samples or normalises by the clip it is given.
 

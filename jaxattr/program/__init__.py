@@ -10,6 +10,7 @@ from jaxattr.program._attention import (
     with_names,
 )
 from jaxattr.program._facts import (
+    CALLS,
     ELEMENTWISE,
     PRODUCTS,
     Fact,
@@ -30,6 +31,7 @@ from jaxattr.program._wide import lift
 
 __all__ = [
     "ATTENTION",
+    "CALLS",
     "ELEMENTWISE",
     "PRODUCTS",
     "Axis",

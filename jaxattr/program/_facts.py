@@ -246,9 +246,14 @@ _STEPS = frozenset(
 ELEMENTWISE = frozenset(
     {*("add", "sub", "mul", "div", "max", "min", "select_n", "clamp", "neg", "abs")}
     | {*("exp", "exp2", "log", "log1p", "expm1", "tanh", "logistic", "erf", "erfc")}
-    | {*("sqrt", "rsqrt", "square", "integer_pow", "pow", "sign", "sin", "cos")}
-    | {*("gt", "ge", "lt", "le", "eq", "ne", "not", "and", "or")}
+    | {*("sqrt", "rsqrt", "cbrt", "square", "integer_pow", "pow", "sign", "erf_inv")}
+    | {*("sin", "cos", "tan", "sinh", "cosh", "asin", "acos", "atan", "atan2")}
+    | {*("asinh", "acosh", "atanh", "lgamma", "digamma", "floor", "ceil", "round")}
+    | {*("gt", "ge", "lt", "le", "eq", "ne", "not", "and", "or", "xor")}
+    | {*("rem", "nextafter", "is_finite")}
 )
+# They hold a program of which the derivative is the user's.
+CALLS = frozenset(("custom_jvp_call", "custom_vjp_call"))
 
 
 def _derive(eqn, facts):
@@ -289,7 +294,7 @@ def _derive(eqn, facts):
     result = result._replace(of=_of(eqn, facts), made=_made(eqn, facts))
     if name in _MOVED:
         result = result._replace(contents=facts[0].contents or facts[0].origin)
-    return [result for _ in eqn.outvars]
+    return [result._replace(origin=object()) for _ in eqn.outvars]
 
 
 def _selected(result, which, off, on):
@@ -314,6 +319,9 @@ def _selected(result, which, off, on):
 
 def _of(eqn, facts):
     """What a result is a function of, element by element."""
+    if eqn.primitive.name in CALLS:
+        body, consts = opened(eqn.params["call_jaxpr"])
+        return infer(body, facts, consts=consts)[0].of
     shape = getattr(eqn.outvars[0].aval, "shape", None)
     active = [(a, f) for a, f in zip(eqn.invars, facts) if f.active]
     if eqn.primitive.name not in ELEMENTWISE or not active:

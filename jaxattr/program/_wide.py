@@ -68,7 +68,7 @@ def widened(rule, own: Apply, apply: Apply):
         for i, (smooth, result) in enumerate(zip(made, results, strict=True)):
             if jnp.issubdtype(result.dtype, jnp.floating):
                 results[i] = valued(smooth, result)
-                follow(smooth, results[i])
+            follow(smooth, results[i])
         return results
 
     return wide_rule

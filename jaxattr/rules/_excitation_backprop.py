@@ -11,7 +11,7 @@ from jaxattr._score import Network, Score
 from jaxattr._tap import chosen, look, on_clip
 from jaxattr._warnings import warn_of_unseen
 from jaxattr.rules._excitation import excitation
-from jaxattr.rules._operations import products, unseen
+from jaxattr.rules._operations import products, require_products, unseen
 from jaxattr.rules._recurrence import splits
 
 Recurrent = Literal["proportional", "input"]
@@ -70,12 +70,16 @@ def excitation_backprop(
       resize: show the map on the clip, linearly between the centres of the cells.
 
     Returns:
-      `explain(clip, target) -> ExcitationMap`, which has no gradient of its own.
+      `explain(clip, target) -> ExcitationMap`, which has no gradient of its own. If
+      its `negative` is above 0 there is an `ExplanationWarning`, as there is of a head
+      that ends in softmax. Where the values are not known yet, under `jit` and `vmap`,
+      nothing is warned of: read the field.
 
     Raises:
       ValueError: a missing or unknown layer (the nearest names are shown), one without
-        extent in space and time; a contrastive walk without a prediction layer of its
-        own; an unknown `recurrent`, or "input" without such a sum.
+        extent in space and time; a network without a layer with weights (what it has
+        is named); a contrastive walk without a prediction layer of its own; an unknown
+        `recurrent`, or "input" without such a sum.
 
     References:
       Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016,
@@ -107,6 +111,7 @@ def excitation_backprop(
 def _excitation_backprop(
     f, clip, target, *, score, layer, contrastive, recurrent, normalise, resize
 ):
+    require_products(f, "excitation_backprop")
     warn_of_unseen("excitation_backprop", unseen(f))
     sums = splits(f) if recurrent == "input" else {}
 

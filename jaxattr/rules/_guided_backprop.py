@@ -10,8 +10,8 @@ from jaxattr._clip import widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
 from jaxattr._warnings import warn_of_unseen
-from jaxattr.rules._operations import unseen
-from jaxattr.rules._rectifier import rectified, require_rectifiers
+from jaxattr.rules._operations import require, unseen
+from jaxattr.rules._rectifier import rectified, rectifier
 
 
 class RuleAttribution(NamedTuple):
@@ -96,7 +96,12 @@ def guided_gradient(f, clip, target, *, score):
 
 def _rectified_gradient(f, clip, target, *, score, backward):
     method = "guided_backprop" if backward is _guided else "deconvnet"
-    require_rectifiers(f, method)
+    require(
+        f,
+        lambda eqn, facts: rectifier(eqn, facts) is not None,
+        f"`f` has no ReLU, and {method} changes nothing else: it would be the plain "
+        "gradient.",
+    )
     warn_of_unseen(method, unseen(f))
     s = bind(f.widened(rectified(backward)), clip, target, score)
     return RuleAttribution(jax.grad(s)(widen(clip)))

@@ -1,5 +1,7 @@
 """Which operations are linear in what depends on the clip, and which bend it."""
 
+from jaxattr.program import ELEMENTWISE
+
 # Linear in all floating-point operands together, without turning a sign ...
 LINEAR = frozenset(
     (
@@ -21,13 +23,4 @@ STRAIGHT = frozenset(
         *("convert_element_type", "copy", "copy_p", "name", "reduce_precision"),
     )
 )
-BENT = frozenset(
-    (
-        *("exp", "exp2", "expm1", "log", "log1p", "logistic", "tanh", "sqrt", "rsqrt"),
-        *("cbrt", "integer_pow", "square", "pow", "abs", "max", "min", "clamp", "sign"),
-        *("erf", "erfc", "erf_inv", "sin", "cos", "tan", "sinh", "cosh", "lgamma"),
-        *("asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2", "digamma"),
-        *("floor", "ceil", "round", "rem", "nextafter", "is_finite"),
-        *("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "xor", "not"),
-    )
-)
+BENT = ELEMENTWISE - STRAIGHT

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from jaxattr._clip import check_clip, total, widen
 from jaxattr._explainer import explainer
-from jaxattr._score import Network, bind
+from jaxattr._score import Network, reader
 from jaxattr.program import module_paths, without_paths
-from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule
-from jaxattr.rules._operations import products
+from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule, divided
+from jaxattr.rules._operations import products, require_products
 from jaxattr.rules._relevance import Relevance
 
 
@@ -45,11 +45,15 @@ class Relevances(NamedTuple):
       values: like the clip, in float32 or wider, in units of the logit.
       score: [] the logit.
       residual: [] sum of `values` less the logit: what biases and stabilisers took.
+      negative: [] share, of the absolute sum, of what is negative in the inputs of
+        layers under z+, alpha-beta or the textbook's gamma. These are derived for
+        units that are never negative; the clip itself is not counted.
     """
 
     values: Any
     score: jax.Array
     residual: jax.Array
+    negative: jax.Array
 
 
 Rules = str | LayerRule | Callable[[Product], str | LayerRule]
@@ -64,11 +68,14 @@ def lrp(
     its input :math:`j` the share :math:`\sum_k R_k c_{jk} / (z_k + \epsilon\,
     \mathrm{sign} z_k)`, or as another rule says. A bias, and batch norm after it, are
     part of the layer, found by what depends on the clip; the share of biases is
-    dropped. ReLU and other activations pass relevance on; branches of a sum get their
-    shares, a mean likewise; max-pool sends all to the largest; a product with a gate
-    (a sigmoid) sends all to the signal, any other half to each. Through attention this
-    is AttnLRP: half to the map and half to the values, a soft-max by its own expansion
-    (which keeps no sum), and a layer norm with its deviation held fixed.
+    dropped. A non-linearity passes relevance on: whatever is a function of one value,
+    element by element, in however many operations, such as clip, softplus or
+    `x * tanh(softplus(x))`. What it is at 0, as 1/2 of a sigmoid, is a bias, too.
+    Branches of a sum get their shares, a mean likewise; max-pool sends all to the
+    largest; a product with a gate (a sigmoid of another value) sends all to the signal,
+    any other half to each. Through attention this is AttnLRP: half to the map and half
+    to the values, a soft-max by its own expansion (which keeps no sum), and a layer
+    norm with its deviation held fixed.
 
     Args:
       f: network, one clip [T, H, W, C] (or a pytree of arrays) -> logits [K], not
@@ -81,11 +88,14 @@ def lrp(
       epsilon: stabiliser of sums without weights.
 
     Returns:
-      `explain(clip, target) -> Relevances`.
+      `explain(clip, target) -> Relevances`. If its `negative` is above 0 there is an
+      `ExplanationWarning`, as there is of a head that ends in softmax. Where the values
+      are not known yet, under `jit` and `vmap`, nothing is warned of: read the field.
 
     Raises:
-      ValueError: an unknown rule; from the call, an operation that has none (it is
-        named), such as a division by what depends on the clip.
+      ValueError: an unknown rule; from the call, a network without a layer with
+        weights, and an operation that has no rule (it is named), such as a division by
+        what depends on the clip.
 
     References:
       Bach et al., "On Pixel-wise Explanations", PLOS ONE 2015,
@@ -113,6 +123,7 @@ def _by_layer(rules):
 
 
 def _lrp(f, clip, target, *, score, rules, epsilon):
+    require_products(f, "deep_taylor" if isinstance(rules, _Taylor) else "lrp")
     found, by_layer = products(f), _by_layer(rules)
     if by_layer and len(set(map(id, found))) < len(found):
         raise ValueError(
@@ -144,11 +155,16 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
         )
         return _resolved(rules(product))
 
-    rule = Relevance(f, choose, epsilon)
-    s = bind(f.widened(rule), clip, target, score)
-    value, pull = jax.vjp(s, widen(clip))
-    (values,) = pull(value)
-    return Relevances(values, value, total(values) - value)
+    read = reader(f, clip, target, score)
+
+    def scored(clip, signs):
+        rule = Relevance(f, choose, epsilon, signs)
+        return read(f.widened(rule)(clip))
+
+    value, pull = jax.vjp(scored, widen(clip), jnp.zeros(2, jnp.float32))
+    values, signs = pull(value)
+    negative = divided(*signs)
+    return Relevances(values, value, total(values) - value, negative)
 
 
 def _resolved(rule):
@@ -175,11 +191,13 @@ def deep_taylor(
 
     Returns:
       `explain(clip, target) -> Relevances`. A logit below zero, of which the paper has
-      none, is handed back as it is.
+      none, is handed back as it is. Layers above the first with negative inputs, as
+      behind a tanh, are told as by `lrp`: by a warning, under `jit` by `negative`.
 
     Raises:
       ValueError: only one of the bounds, or bounds in the wrong order; from the call, a
-        clip that is not between them (under `jit` and `vmap` this is not seen).
+        clip that is not between them (under `jit` and `vmap` this is not seen), and
+        what `lrp` raises.
 
     References:
       Montavon et al., "Explaining nonlinear classification decisions with deep Taylor

@@ -32,6 +32,9 @@ class Epsilon(NamedTuple):
 class AlphaBeta(NamedTuple):
     """alpha times the positive less beta times the negative shares.
 
+    Of contributions, whatever the sign of an input: a negative one with a negative
+    weight excites. `Relevances.negative` tells how much of that there was.
+
     Attributes:
       alpha: 1 gives the z+ rule.
       beta: alpha - 1, so that relevance is kept.

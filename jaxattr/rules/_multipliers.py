@@ -11,6 +11,7 @@ from jax.extend.core import JaxprEqn
 
 from jaxattr._clip import wide
 from jaxattr.program import (
+    CALLS,
     Fact,
     Traced,
     bodies,
@@ -33,8 +34,6 @@ from jaxattr.rules._moved import (
 )
 from jaxattr.rules._operations import PRODUCTS, operation_of
 from jaxattr.rules._rectifier import rectifier
-
-_PROGRAMS = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 
 
 class _Chain(NamedTuple):
@@ -78,9 +77,9 @@ class Multipliers:
         if kind is not None:
             x = values[kind.operand]
             return [self._chained(_rectified(kind), [self._chain(x)], x.value)]
-        if name in _PROGRAMS:
+        if name in CALLS:
             active = [i in which for i in range(len(values))]
-            return self._program(eqn.params[_PROGRAMS[name]], values, active)
+            return self._program(eqn.params["call_jaxpr"], values, active)
         if list(bodies(eqn)):
             return None
         if name in STRAIGHT or name in BENT:

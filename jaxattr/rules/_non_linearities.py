@@ -3,7 +3,7 @@
 from jaxattr.program import Traced
 from jaxattr.rules._rectifier import rectifier
 
-_ALONE = frozenset(("tanh", "logistic", "erf", "sin", "cos"))
+_ALONE = frozenset(("tanh", "logistic", "erf", "sin", "cos", "custom_jvp_call"))
 
 
 def non_linearities(network: Traced) -> frozenset[int]:
@@ -18,11 +18,9 @@ def non_linearities(network: Traced) -> frozenset[int]:
     def see(eqn, facts):
         active = [fact for fact in facts if fact.active]
         if rectifier(eqn, facts) is not None or (
-            active and eqn.primitive.name in _ALONE
+            len(active) == 1 and eqn.primitive.name in _ALONE
         ):
             found[id(eqn)] = active[-1].of | {active[-1].origin}
-        elif eqn.primitive.name == "custom_jvp_call" and len(active) == 1:
-            found[id(eqn)] = frozenset()
         elif eqn.primitive.name in ("mul", "select_n") and len(active) > 1:
             argument = _argument(active)
             for inner in [e for e, of in found.items() if argument in of]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from jaxattr.program import PRODUCTS, Traced
+from jaxattr.program import CALLS, PRODUCTS, Fact, Traced, lift, opened
 from jaxattr.rules._rectifier import rectifier
 
 _OPAQUE = frozenset(
@@ -50,12 +50,56 @@ def unseen(network: Traced) -> set[str]:
     def see(eqn, facts):
         opaque = eqn.primitive.name in _OPAQUE and rectifier(eqn, facts) is None
         if opaque and any(fact.active for fact in facts):
-            found.add(
-                " ".join((eqn.primitive.name, eqn.params.get("name") or "")).strip()
-            )
+            found.add(name_of(eqn))
 
     network.survey(see)
     return found
+
+
+def require(
+    network: Traced, is_meant: Callable[[JaxprEqn, list[Fact]], bool], missing: str
+) -> None:
+    """Raises ValueError if a network has nothing that a rule acts on.
+
+    Args:
+      network: what is searched.
+      is_meant: whether a rule acts on an equation.
+      missing: begins the message, which names what was found.
+    """
+    found, names = [], set()
+
+    def see(eqn, facts):
+        if is_meant(eqn, facts):
+            found.append(eqn)
+        elif any(fact.active for fact in facts):
+            names.add(name_of(eqn))
+
+    network.survey(see)
+    if not found:
+        raise ValueError(
+            f"{missing} What depends on the clip: {', '.join(sorted(names)) or '-'}."
+        )
+
+
+def require_products(network: Traced, method: str) -> None:
+    """Raises ValueError if a network has no layer with weights."""
+    require(
+        network,
+        lambda eqn, facts: (
+            eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1
+        ),
+        f"`f` has no convolution and no matrix product with weights, which are the "
+        f"layers of {method}: gradient methods take any network.",
+    )
+
+
+def name_of(eqn: JaxprEqn) -> str:
+    """An operation for a message: with the name of the function that it calls."""
+    kind, name = eqn.primitive.name, eqn.params.get("name")
+    if kind in CALLS:
+        info = opened(eqn.params["call_jaxpr"])[0].debug_info
+        name = getattr(info, "func_name", None)
+    return f"{kind} {name}" if name and kind != "name" else kind
 
 
 def operation_of(
@@ -65,6 +109,15 @@ def operation_of(
 
     def operation(*values):
         return network.apply(eqn, values[::-1] if turned else values)[0]
+
+    def call(*values):  # Whose program takes the dtypes of the network alone.
+        pairs = zip(values, eqn.invars)
+        return lift(
+            network.run(eqn, [jnp.asarray(v, a.aval.dtype) for v, a in pairs])[0]
+        )
+
+    if eqn.primitive.name in CALLS:
+        return call
 
     return operation
 

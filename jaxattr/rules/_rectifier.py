@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn, Literal
 
-from jaxattr.program import Fact, Rule, Traced, fresh, infer
+from jaxattr.program import Fact, Rule, fresh, infer
 
 # Given the derivative and the cotangent of the result, the cotangent of the operand.
 Backward = Callable[[jax.Array, jax.Array], jax.Array]
@@ -73,24 +73,6 @@ def rectified(backward: Backward) -> Rule:
         return [with_backward(values[kind.operand], kind, backward)]
 
     return rule
-
-
-def require_rectifiers(network: Traced, method: str) -> None:
-    """Raises ValueError if a network has no ReLU that a rule could replace."""
-    found, names = [], set()
-
-    def see(eqn, facts):
-        if rectifier(eqn, facts) is not None:
-            found.append(eqn)
-        elif any(fact.active for fact in facts):
-            names.add(eqn.primitive.name)
-
-    network.survey(see)
-    if not found:
-        raise ValueError(
-            f"`f` has no ReLU, and {method} changes nothing else: it would be the "
-            f"plain gradient. What depends on the clip are {', '.join(sorted(names))}."
-        )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

@@ -1,6 +1,5 @@
 """How relevance goes back through everything that is not a layer with weights."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,25 +8,36 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from jaxattr._clip import wide
-from jaxattr.program import Fact, Traced, bodies, outcome
+from jaxattr.program import CALLS, ELEMENTWISE, Fact, Traced, bodies, outcome
 from jaxattr.rules._affine import Affine, joined, product
-from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
-from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
+from jaxattr.rules._functions import Functions
+from jaxattr.rules._linearity import BENT
+from jaxattr.rules._lrp_rules import AlphaBeta, Gamma, LayerRule
+from jaxattr.rules._messages import (
+    activated,
+    biased,
+    bilinear,
+    counted,
+    multiplied,
+    non_linear,
+    shared,
+    shared_out,
+    softmax,
+)
+from jaxattr.rules._operations import PRODUCTS, SUMS, name_of, operation_of, passed
 from jaxattr.rules._rectifier import rectifier
 
-# Element by element: what comes out is what went in, as far as relevance goes.
-_ACTIVATIONS = frozenset(
-    {*("tanh", "erf", "erfc", "exp", "expm1", "log1p"), "integer_pow", "square"}
-    | {"abs", "neg"}
-)
 # A layer behind these is the same layer.
 _REARRANGED = frozenset(("reshape", "squeeze", "transpose", "copy", "name"))
 # What moves numbers about, or takes the largest: the plain derivative is right.
 _STRUCTURE = _REARRANGED | {
     *("broadcast_in_dim", "slice", "pad", "dynamic_slice", "concatenate", "gather"),
-    *("rev", "split", "select_n", "reduce_max", "reduce_window_max", "argmax", "max"),
-    *("min", "clamp"),
-    *("convert_element_type", "gt", "ge", "lt", "le", "eq", "ne", "stop_gradient"),
+    *("rev", "split", "select_n", "reduce_max", "reduce_window_max", "max"),
+    *("min", "clamp", "convert_element_type", "stop_gradient"),
+}
+# Non-linear in one operand. Of the rest some have no value at 0, and some two operands.
+_ACTIVATIONS = (CALLS | BENT | {"neg"}) - {
+    *("log", "lgamma", "digamma", "acosh", "pow", "rem", "nextafter", "atan2"),
 }
 # No relevance goes to a gate, nor to the deviation that a layer norm divides by.
 GATES = frozenset(("logistic", "sqrt", "rsqrt"))
@@ -42,15 +52,33 @@ _DIVISION = (
     "network."
 )
 _SIGNED = {"add": 1, "add_any": 1, "sub": -1}
+_REMEMBERED = ELEMENTWISE | CALLS | {"convert_element_type", "copy", "name"}
 
 Choose = Callable[[JaxprEqn], LayerRule]  # A product -> its rule.
 
 
 class Relevance:
-    """The rule of one pass: it remembers layers by the values that they made."""
+    """The rule of one pass: it remembers layers by the values that they made.
 
-    def __init__(self, network: Traced, choose: Choose, epsilon: float):
+    Args:
+      network: whose equations these are.
+      choose: the rule of a layer with weights.
+      epsilon: stabilises the sums that are no layers.
+      signs: [2] zeros, whose cotangent becomes the sums of what is negative, and of all
+        magnitudes, in the inputs of layers of rules for inputs that are neither
+        negative nor the clip; None for no such count.
+    """
+
+    def __init__(
+        self,
+        network: Traced,
+        choose: Choose,
+        epsilon: float,
+        signs: jax.Array | None = None,
+    ):
         self._network, self._choose, self._epsilon = network, choose, epsilon
+        self._signs = signs
+        self._functions = Functions()
         self._layers: dict[int, tuple[Any, Affine]] = {}
         self._gates: dict[int, Any] = {}
         self._exponents: dict[object, Any] = {}
@@ -72,6 +100,9 @@ class Relevance:
         if of_a_gate and name in _OF_A_GATE:
             results = [operation(*values)] if results is None else results
             self._gate(results[0])
+        if name in _REMEMBERED:
+            results = [operation(*values)] if results is None else results
+            self._functions.keep(results[0], operation, values, facts)
         return results
 
     def _results(self, eqn, values, facts, operation):
@@ -84,37 +115,58 @@ class Relevance:
                 layer = layer.moved(operation, value.shape)
             return [self._made(layer)]
         if name in PRODUCTS and sum(active) == 1:
-            return [self._product(eqn, values, which)]
+            return [self._product(eqn, values, facts, which)]
         if name in PRODUCTS:
-            return [_bilinear(operation, self._epsilon, *values)]
-        if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
-            return self._with_constant(eqn, values, which)
+            return [bilinear(operation, self._epsilon, *values)]
+        if not any(_is_float(out.aval) for out in eqn.outvars):
+            return None
         if name in ("sub", "exp"):
             self._exponents[facts[0].origin] = values[0]
+        kind = rectifier(eqn, facts)
+        if kind is not None:
+            return [self._bent(activated(kind, values[kind.operand]))]
+        if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
+            return self._with_constant(eqn, values, which)
+        if name == "integer_pow" and eqn.params["y"] < 0:
+            raise ValueError(_DIVISION)
+        function = self._function(eqn, values, facts, operation)
+        if function is not None:
+            return [self._gate(function) if name in GATES else function]
         if name in _SIGNED:
             return [self._joined(name, *values)]
         if name == "mul":
-            return [self._gated(values, facts)]
+            return [self._gated(*values)]
         if name == "div":
             return [self._divided(eqn, values, facts)]
         if name in SUMS:
-            return [_shared_out(operation, self._epsilon, *values)]
-        if name in GATES:
-            return [self._gate(_activated(operation, *values))]
-        kind = rectifier(eqn, facts)
-        if kind is not None:
-            return [_activated(kind, values[kind.operand])]
-        if name in _ACTIVATIONS:
-            return [_activated(operation, *values)]
+            return [shared_out(operation, self._epsilon, *values)]
         if name not in _STRUCTURE and not list(bodies(eqn)):
             raise ValueError(
-                f"`f` has an operation without a rule for relevance: {name}. Gradient "
-                "methods and excitation_backprop take any network."
+                f"`f` has an operation without a rule for relevance: {name_of(eqn)}. "
+                "Gradient methods and excitation_backprop take any network."
             )
         return None
 
+    def _function(self, eqn, values, facts, operation):
+        """A non-linearity, whose relevance goes to its argument; None if it is none."""
+        active = [fact.active for fact in facts]
+        alone = sum(active) == 1 and _is_float(values[active.index(True)])
+        if eqn.primitive.name not in (_ACTIVATIONS if alone else _REMEMBERED):
+            return None
+        (fact, *_) = outcome(eqn, facts)
+        found = self._functions.argument(operation, values, facts, fact.of)
+        if found is None:
+            return None
+        y, (x, at_zero) = operation(*values), found
+        return self._bent(non_linear(self._epsilon, y, x.astype(y.dtype), at_zero))
+
+    def _bent(self, value):
+        self._functions.bend(value)
+        return value
+
     def follow(self, made: Any, value: Any) -> None:
         """Knows of a value what it knew of the one it made: as rounded, say."""
+        self._functions.follow(made, value)
         if id(made) in self._gates:
             self._gate(value)
         if id(made) in self._layers:
@@ -125,18 +177,21 @@ class Relevance:
         self._gates[id(value)] = value
         return value
 
-    def _product(self, eqn, values, which):
+    def _product(self, eqn, values, facts, which):
         """A new layer."""
         operation = operation_of(self._network, eqn, turned=which == 1)
         dtype = wide(eqn.outvars[0].aval.dtype)
+        x, weights, rule = values[which], values[1 - which], self._choose(eqn)
+        if self._signs is not None and facts[which].mixed and _is_for_positive(rule):
+            x = counted(x, self._signs)
         layer = Affine(
             (operation,),
-            (values[which],),
-            (values[1 - which],),
-            product(operation, values[which], values[1 - which]),
+            (x,),
+            (weights,),
+            product(operation, x, weights),
             jnp.ones((), dtype),
             jnp.zeros((), dtype),
-            self._choose(eqn),
+            rule,
             joins=eqn.primitive.name == "dot_general",
         )
         return self._made(layer)
@@ -162,7 +217,7 @@ class Relevance:
             return [passed(name, which, *values)]
         if layer is None:
             kept, moved = (sign, 1) if which == 1 else (1, sign)
-            return [_biased(kept, self._epsilon, value, moved * constant)]
+            return [biased(kept, self._epsilon, value, moved * constant)]
         if name in ("mul", "div"):
             factor = constant if name == "mul" else 1 / constant
             return [self._made(layer.times(factor))]
@@ -182,128 +237,27 @@ class Relevance:
             and layers[0].rule == layers[1].rule
         ):
             return self._made(joined(*layers))
-        return _shared(_SIGNED[name], self._epsilon, a, b)
+        return shared(_SIGNED[name], self._epsilon, a, b)
 
-    def _gated(self, values, facts):
-        """All to the signal, none to its gate; without a gate half to each.
-
-        In `x * g(x)`, as in gelu, all goes to x: an activation in two operations.
-        """
-        gates = [id(value) in self._gates for value in values]
-        if gates[0] != gates[1]:
-            return _multiplied(float(gates[1]), *values)
-        (a, b), share = facts, 0.5
-        if a.argument in b.of:
-            share = 1.0
-        elif b.argument in a.of:
-            share = 0.0
-        return _multiplied(share, *values)
+    def _gated(self, a, b):
+        """All to the signal, none to its gate; without a gate half to each."""
+        gates = [id(value) in self._gates for value in (a, b)]
+        share = 0.5 if gates[0] == gates[1] else float(gates[1])
+        return multiplied(share, a, b)
 
     def _divided(self, eqn, values, facts):
         """A soft-max; or by what is a gate, as in a layer norm."""
         (fact,) = outcome(eqn, facts)
         if fact.made is not None and fact.made.kind == "softmax":
-            return _softmax(fact.made.axes, self._exponents[fact.made.origin])
+            return softmax(fact.made.axes, self._exponents[fact.made.origin])
         if id(values[1]) in self._gates:
-            return _multiplied(1.0, values[0], 1 / values[1])
+            return multiplied(1.0, values[0], 1 / values[1])
         raise ValueError(_DIVISION)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _shared_out(operation, epsilon, x):
-    return operation(x)
+def _is_for_positive(rule):
+    return isinstance(rule, AlphaBeta) or (isinstance(rule, Gamma) and rule.textbook)
 
 
-def _shared_out_backward(operation, epsilon, x, r):
-    z, pull = jax.vjp(operation, x)
-    return (x * pull(divided(r, stabilised(z, epsilon)))[0],)
-
-
-_shared_out.defvjp(lambda op, epsilon, x: (op(x), x), _shared_out_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _bilinear(operation, epsilon, a, b):
-    return operation(a, b)
-
-
-def _bilinear_backward(operation, epsilon, given, r):
-    z, pull = jax.vjp(operation, *given)
-    to_a, to_b = pull(divided(r, stabilised(z, epsilon)) / 2)
-    return given[0] * to_a, given[1] * to_b
-
-
-_bilinear.defvjp(
-    lambda operation, epsilon, a, b: (operation(a, b), (a, b)), _bilinear_backward
-)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _softmax(axes, x):
-    return jax.nn.softmax(x, axes)
-
-
-def _softmax_forward(axes, x):
-    y = jax.nn.softmax(x, axes)
-    return y, (x, y)
-
-
-def _softmax_backward(axes, given, r):
-    x, y = given
-    x = jnp.where(jnp.isfinite(x), x, 0)  # What is masked by -inf gets nothing.
-    return (x * (r - y * r.sum(axes, keepdims=True)),)
-
-
-_softmax.defvjp(_softmax_forward, _softmax_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _shared(sign, epsilon, a, b):
-    return a + sign * b
-
-
-def _shared_backward(sign, epsilon, given, r):
-    a, b = given
-    u = divided(r, stabilised(a + sign * b, epsilon))
-    return fitted(a * u, a), fitted(sign * b * u, b)
-
-
-_shared.defvjp(lambda sign, epsilon, a, b: (a + sign * b, (a, b)), _shared_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _biased(sign, epsilon, x, constant):
-    return sign * x + constant
-
-
-def _biased_backward(sign, epsilon, given, r):
-    x, constant = given
-    u = divided(r, stabilised(sign * x + constant, epsilon))
-    return fitted(sign * x * u, x), jnp.zeros_like(constant)
-
-
-_biased.defvjp(lambda sign, epsilon, x, c: (sign * x + c, (x, c)), _biased_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _multiplied(to_a, a, b):
-    return a * b
-
-
-_multiplied.defvjp(
-    lambda to_a, a, b: (a * b, (a, b)),
-    lambda to_a, given, r: (
-        fitted(to_a * r, given[0]),
-        fitted((1 - to_a) * r, given[1]),
-    ),
-)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _activated(operation, x):
-    return operation(x)
-
-
-_activated.defvjp(
-    lambda operation, x: (operation(x), None), lambda operation, _, r: (r,)
-)
+def _is_float(value):
+    return jnp.issubdtype(value.dtype, jnp.floating)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxattr._clip import check_clip
 from jaxattr._score import Network
 from jaxattr.program import outcome, trace
-from jaxattr.rules._operations import PRODUCTS
+from jaxattr.rules._operations import PRODUCTS, name_of
 from jaxattr.rules._rectifier import rectifier
 from jaxattr.rules._relevance import GATES
 
@@ -62,7 +62,7 @@ def replaced(f: Network, clip: Any) -> Replaced:
         if kind is not None:
             kinds[kind] += 1
         elif any(fact.active for fact in facts):
-            others[eqn.primitive.name] += 1
+            others[name_of(eqn)] += 1
 
     trace(f, clip, fold=False).survey(see)
     counts = [kinds[name] for name in Replaced._fields[:-1]]

@@ -1,6 +1,7 @@
 """Rollout and Chefer's attribution of real architectures, on torch's own maps."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ import jaxattr_models as models
 from jaxattr.rules import Epsilon
 from jaxattr_models._vit import LayerNorm
 
+# The function of that name hides the module.
+VIDEOMAE = sys.modules["jaxattr_models.videomae"]
 TOKENS = (2, 3, 5)
 CLIP = np.random.default_rng(0).normal(size=(4, 12, 15, 3))
 TARGET = 3
@@ -113,15 +116,42 @@ def test_relevance_is_gradient_times_input_with_other_derivatives(
     net, clip = port(name, tmp_path), jnp.asarray(CLIP)
     got = jaxattr.lrp(net, Epsilon(0.0), epsilon=0.0)(clip, TARGET)
     plain = np.asarray(clip * jax.grad(lambda clip: net(clip)[TARGET])(clip))
-    with monkeypatch.context() as patch:
-        patch.setattr(LayerNorm, "__call__", frozen_norm)
-        patch.setattr(jnp, "einsum", halved)
-        patch.setattr(nnx, "gelu", straight)
-        np.testing.assert_allclose(net(clip)[TARGET], got.score, rtol=1e-9)
-        want = clip * jax.grad(lambda clip: net(clip)[TARGET])(clip)
+    softmax, positions = nnx.softmax, VIDEOMAE._positions
+    graph, state = nnx.split(net)
+
+    def logit(clip, of_constants, of_maps, of_scores):
+        """With all that is added, all maps and all their scores times 1 + something."""
+
+        def grown(path, leaf):
+            words = jax.tree_util.keystr(path)
+            weighs = "kernel" in words or "scale" in words
+            return leaf if weighs else leaf * (1 + of_constants)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LayerNorm, "__call__", frozen_norm)
+            patch.setattr(jnp, "einsum", halved)
+            patch.setattr(nnx, "gelu", straight)
+            patch.setattr(
+                nnx, "softmax", lambda s: (1 + of_maps) * softmax((1 + of_scores) * s)
+            )
+            table = lambda *n: positions(*n).astype(float) * (1 + of_constants)
+            patch.setattr(VIDEOMAE, "_positions", table)
+            state_of = jax.tree_util.tree_map_with_path(grown, state)
+            return nnx.merge(graph, state_of)(clip)[TARGET]
+
+    zeros = (jnp.zeros(()),) * 3
+    np.testing.assert_allclose(logit(clip, *zeros), got.score, rtol=1e-9)
+    gradient, *lost = jax.grad(logit, range(4))(clip, *zeros)
+    want = clip * gradient
     size = np.abs(want).max()
     assert np.abs(want - plain).max() > 0.1 * size
     np.testing.assert_allclose(got.values, want, rtol=1e-6, atol=1e-9 * size)
+    # What does not arrive: shares of constants, and what a soft-max does not hand on.
+    constants, maps, scores = map(float, lost)
+    assert min(abs(constants), abs(maps - scores)) > 1e-3 * abs(got.score)
+    np.testing.assert_allclose(
+        got.values.sum(), got.score - constants - (maps - scores), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", peers.NAMES)

@@ -1,5 +1,7 @@
 """Excitation backpropagation against its definition, worked numbers and loops."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,25 +170,34 @@ def test_a_scan_is_its_unrolled_network():
     np.testing.assert_allclose(maps[0], maps[1], rtol=1e-9, atol=1e-15)
 
 
-def test_negative_cells_are_told_and_a_network_without_weights_refused():
+def test_negative_cells_are_told():
     clip = jnp.asarray([1.0, -3]).reshape(1, 1, 2, 1)
 
     def f(clip):
         return checkpoint_name(clip, "cells").reshape(-1) @ jnp.ones((2, 2))
 
-    got = jaxattr.excitation_backprop(f, "cells")(clip, 0)
+    explain = jaxattr.excitation_backprop(f, "cells")
+    with pytest.warns(
+        jaxattr.ExplanationWarning, match="75% of the activation.*is negative"
+    ):
+        got = explain(clip, 0)
     np.testing.assert_allclose(got.negative, 0.75)
     np.testing.assert_allclose(got.values.ravel(), [1, 0])
-    pooled = jaxattr.excitation_backprop(
-        lambda x: checkpoint_name(x, "cells").mean((0, 1, 2)), "cells"
-    )
-    np.testing.assert_allclose(pooled(clip, 0).values.ravel(), [1, 0])
-    with pytest.raises(ValueError, match=r"`f` must end in a convolution"):
-        jaxattr.excitation_backprop(
-            lambda x: checkpoint_name(x, "cells").mean((0, 1, 2)),
-            "cells",
-            contrastive=True,
-        )(clip, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        traced = jax.jit(explain)(clip, 0)
+        explain(jnp.abs(clip), 0)
+    np.testing.assert_allclose(traced.negative, 0.75)
+
+
+def test_pools_alone_walk_likewise():
+    def f(clip):
+        scores = clip @ jnp.ones((1, 1))
+        return checkpoint_name(scores, "scores").mean((0, 1, 2))
+
+    clip = jnp.asarray([1.0, 3]).reshape(1, 1, 2, 1)
+    got = jaxattr.excitation_backprop(f, "scores")(clip, 0)
+    np.testing.assert_allclose(got.values.ravel(), [0.25, 0.75])
 
 
 def test_a_branch_that_inhibits_gets_nothing():

@@ -111,6 +111,7 @@ def test_units_are_bounded_one_by_one_in_a_scan():
         (jax.nn.silu, 1),
         (jax.nn.elu, 1),
         (jax.nn.softplus, 1),
+        (jax.nn.mish, 1),
         (jax.nn.sigmoid, 1),
         (lambda x: jax.nn.leaky_relu(jnp.tanh(x)), 2),
         (lambda x: x * jax.nn.sigmoid(x @ W2[:, :6]), 1),  # A gate of something else.

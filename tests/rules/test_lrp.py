@@ -487,8 +487,9 @@ def test_a_relu_of_the_user_s_own_keeps_its_meaning():
     clip = jnp.asarray(np.random.default_rng(1).normal(size=SMALL))
     with pytest.raises(ValueError, match="`f` has no ReLU"):
         jaxattr.guided_backprop(f)(clip, 0)
-    with pytest.raises(ValueError, match="custom_jvp_call"):
-        jaxattr.lrp(f)(clip, 0)
+    # A half at each element is a bias, and the function passes relevance on.
+    got = jaxattr.lrp(f, Epsilon(0.0), epsilon=0.0)(clip, 0).values
+    np.testing.assert_allclose(got, np.where(clip > 0.5, 1, 0.3) * clip, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -528,7 +529,7 @@ def test_gates_and_what_is_made_of_them_get_nothing():
 
 @pytest.mark.parametrize("activation", [jax.nn.sigmoid, lambda x: jnp.sqrt(jnp.abs(x))])
 def test_a_gate_that_gates_nothing_is_an_activation(activation):
-    # Two dense layers: relevance passes the activation as it is.
+    # Two dense layers. The half of a sigmoid at 0 is a bias.
     w, v = (np.random.default_rng(6).normal(size=s) for s in ((3, 4), (4, 2)))
 
     def f(clip):
@@ -536,7 +537,7 @@ def test_a_gate_that_gates_nothing_is_an_activation(activation):
 
     clip = jnp.asarray(np.random.default_rng(7).normal(size=(2, 3, 4, 3)))
     x, h = clip.mean((0, 1, 2)), activation(clip.mean((0, 1, 2)) @ w)
-    hidden = h * v[:, 1]
+    hidden = (h - activation(jnp.zeros(()))) * v[:, 1]
     want = (x[:, None] * w * (hidden / (x @ w))[None]).sum(1)
     got = jaxattr.lrp(f, Epsilon(0.0))(clip, 1).values.sum((0, 1, 2))
     np.testing.assert_allclose(got, want, rtol=1e-5)
@@ -567,7 +568,9 @@ def test_what_relevance_cannot_do_is_refused():
         with pytest.raises(ValueError, match=r"`rules` cannot choose.*more than once"):
             method(twice)(clip, 0)
     with pytest.raises(ValueError, match="div by what"):
-        jaxattr.lrp(lambda x: 3 / (x.mean((0, 1, 2)) ** 2 + 1))(clip, 0)
+        jaxattr.lrp(lambda x: 3 / (small(x) ** 2 + 1))(clip, 0)
+    with pytest.raises(ValueError, match="div by what"):
+        jaxattr.lrp(lambda x: small(x) ** -2)(clip, 0)
     with pytest.raises(ValueError, match="`epsilon` must be at least 0"):
         jaxattr.lrp(small, epsilon=-1.0)
     with pytest.raises(ValueError, match="`rules`"):
