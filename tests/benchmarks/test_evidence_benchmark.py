@@ -174,6 +174,7 @@ def test_costly_methods_explain_few_clips(tmp_path):
     assert all("train" in name for name in reference.names)
 
 
+@pytest.mark.slow
 def test_cells_hold_certified_clips_of_the_split():
     network = load("evidence", "evidence")
     cell = make_cell(network, "motion", "dev", 3)

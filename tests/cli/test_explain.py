@@ -91,6 +91,7 @@ def test_a_bad_clip_does_not_stop_the_run(tmp_path, capsys):
     assert "<b>one" not in index
 
 
+@pytest.mark.slow
 def test_a_method_on_segments_gets_them_from_the_clip(tmp_path):
     path, out = write_frames(tmp_path / "clip"), tmp_path / "out"
     few = "swag.num_segments=9"

@@ -207,6 +207,7 @@ def test_selection_depth_and_normal_draws():
     assert abs(scaled.mean()) < 0.3
 
 
+@pytest.mark.slow
 def test_layers_of_other_pytrees():
     clip = networks.clip()
     names = parameter_layers(networks.make("linen"), clip).names

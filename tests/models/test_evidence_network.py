@@ -49,6 +49,7 @@ def test_shipped_weights_answer_held_out_clips(answer, held_out):
         assert right[held_out.target == target].mean() >= 0.85
 
 
+@pytest.mark.slow
 def test_shipped_weights_are_not_saturated(logits, held_out):
     probability = nnx.softmax(logits(held_out.clip))
     own = np.asarray(probability)[np.arange(64), held_out.target[:64]]
@@ -152,6 +153,7 @@ def test_any_leading_axes_and_vmap_and_jit(net, held_out):
         np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_float64_is_wide_throughout(net, held_out):
     wide = evidence(dtype=jnp.float64)
     leaves = jax.tree.leaves(nnx.state(wide))

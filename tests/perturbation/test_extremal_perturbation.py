@@ -240,6 +240,7 @@ def test_areas_do_not_influence_each_other():
     )
 
 
+@pytest.mark.slow
 def test_early_stop_leaves_the_history_open():
     config = short(num_iterations=60, tolerance=0.5)
     result = step(network, areas=(0.2,), preset=config)(CLIP, 1)

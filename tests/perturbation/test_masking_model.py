@@ -106,6 +106,7 @@ def test_area_has_a_slope_where_the_mask_is_zero():
     np.testing.assert_allclose(slope, 0.3 * 5e-4**-0.7 / 30, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_alternatives():
     clip, keys = clips(1)[0], jax.random.split(KEY, 400)
     config = MaskingConfig(alternatives=("still", "colour"), colour=0.5)

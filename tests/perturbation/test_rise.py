@@ -107,6 +107,7 @@ def test_the_error_is_that_over_keys():
     assert 0.7 < ratio.min() <= ratio.max() < 1.5
 
 
+@pytest.mark.slow
 def test_masks_show_every_voxel_as_often_and_move():
     drawn = np.asarray(masks(4000, (2, 2, 2), 0.3))
     assert drawn.min() >= 0
