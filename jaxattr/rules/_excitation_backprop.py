@@ -11,7 +11,7 @@ from jaxattr._score import Network, Score
 from jaxattr._tap import chosen, look, on_clip
 from jaxattr._warnings import warn_of_unseen
 from jaxattr.rules._excitation import excitation
-from jaxattr.rules._operations import products, require_products, unseen
+from jaxattr.rules._operations import products, unseen
 from jaxattr.rules._recurrence import splits
 
 Recurrent = Literal["proportional", "input"]
@@ -111,7 +111,7 @@ def excitation_backprop(
 def _excitation_backprop(
     f, clip, target, *, score, layer, contrastive, recurrent, normalise, resize
 ):
-    require_products(f, "excitation_backprop")
+    layers = products(f, "excitation_backprop")
     warn_of_unseen("excitation_backprop", unseen(f))
     sums = splits(f) if recurrent == "input" else {}
 
@@ -127,8 +127,8 @@ def _excitation_backprop(
                 "`contrastive` needs a network with one prediction layer: `f` has "
                 f"{len(jax.tree.leaves(f.output))} outputs."
             )
-        *before, head = products(f) or [None]
-        if head is None or any(eqn is head for eqn in before):
+        *before, head = layers
+        if any(eqn is head for eqn in before):
             raise ValueError(
                 "`f` must end in a convolution or matrix product with weights for "
                 "`contrastive`, one that is not in a jitted function called twice."

@@ -10,7 +10,7 @@ from jaxattr._clip import widen
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, bind
 from jaxattr._warnings import warn_of_unseen
-from jaxattr.rules._operations import require, unseen
+from jaxattr.rules._operations import required, unseen
 from jaxattr.rules._rectifier import rectified, rectifier
 
 
@@ -96,7 +96,7 @@ def guided_gradient(f, clip, target, *, score):
 
 def _rectified_gradient(f, clip, target, *, score, backward):
     method = "guided_backprop" if backward is _guided else "deconvnet"
-    require(
+    required(
         f,
         lambda eqn, facts: rectifier(eqn, facts) is not None,
         f"`f` has no ReLU, and {method} changes nothing else: it would be the plain "

@@ -12,7 +12,7 @@ from jaxattr._explainer import explainer
 from jaxattr._score import Network, reader
 from jaxattr.program import module_paths, without_paths
 from jaxattr.rules._lrp_rules import NAMED, Bounded, LayerRule, divided
-from jaxattr.rules._operations import products, require_products
+from jaxattr.rules._operations import products
 from jaxattr.rules._relevance import Relevance
 
 
@@ -123,8 +123,8 @@ def _by_layer(rules):
 
 
 def _lrp(f, clip, target, *, score, rules, epsilon):
-    require_products(f, "deep_taylor" if isinstance(rules, _Taylor) else "lrp")
-    found, by_layer = products(f), _by_layer(rules)
+    method = "deep_taylor" if isinstance(rules, _Taylor) else "lrp"
+    found, by_layer = products(f, method), _by_layer(rules)
     if by_layer and len(set(map(id, found))) < len(found):
         raise ValueError(
             "`rules` cannot choose by layer here: `f` calls a jitted function with "
@@ -140,7 +140,8 @@ def _lrp(f, clip, target, *, score, rules, epsilon):
         if not any(fact.mixed for fact in facts):
             at_clip.add(id(eqn))
 
-    f.survey(see)
+    if by_layer:
+        f.survey(see)
 
     def choose(eqn):
         if not by_layer:

@@ -24,18 +24,50 @@ _OPERATIONS = {
 }
 
 
-def products(network: Traced) -> list[JaxprEqn]:
+def products(network: Traced, method: str) -> list[JaxprEqn]:
     """All products with weights, in order; the last is the prediction layer.
 
     A jitted function that is called twice holds its equations twice.
+
+    Raises:
+      ValueError: there are none, which are the layers of the method.
     """
-    found = []
+    return required(
+        network,
+        lambda eqn, facts: (
+            eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1
+        ),
+        f"`f` has no convolution and no matrix product with weights, which are the "
+        f"layers of {method}: gradient methods take any network.",
+    )
+
+
+def required(
+    network: Traced, is_meant: Callable[[JaxprEqn, list[Fact]], bool], missing: str
+) -> list[JaxprEqn]:
+    """The equations that a rule acts on, in order.
+
+    Args:
+      network: what is searched.
+      is_meant: whether a rule acts on an equation.
+      missing: begins the message if there are none, which names what was found.
+
+    Raises:
+      ValueError: there are none.
+    """
+    found, names = [], set()
 
     def see(eqn, facts):
-        if eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1:
+        if is_meant(eqn, facts):
             found.append(eqn)
+        elif any(fact.active for fact in facts):
+            names.add(name_of(eqn))
 
     network.survey(see)
+    if not found:
+        raise ValueError(
+            f"{missing} What depends on the clip: {', '.join(sorted(names)) or '-'}."
+        )
     return found
 
 
@@ -54,43 +86,6 @@ def unseen(network: Traced) -> set[str]:
 
     network.survey(see)
     return found
-
-
-def require(
-    network: Traced, is_meant: Callable[[JaxprEqn, list[Fact]], bool], missing: str
-) -> None:
-    """Raises ValueError if a network has nothing that a rule acts on.
-
-    Args:
-      network: what is searched.
-      is_meant: whether a rule acts on an equation.
-      missing: begins the message, which names what was found.
-    """
-    found, names = [], set()
-
-    def see(eqn, facts):
-        if is_meant(eqn, facts):
-            found.append(eqn)
-        elif any(fact.active for fact in facts):
-            names.add(name_of(eqn))
-
-    network.survey(see)
-    if not found:
-        raise ValueError(
-            f"{missing} What depends on the clip: {', '.join(sorted(names)) or '-'}."
-        )
-
-
-def require_products(network: Traced, method: str) -> None:
-    """Raises ValueError if a network has no layer with weights."""
-    require(
-        network,
-        lambda eqn, facts: (
-            eqn.primitive.name in PRODUCTS and sum(f.active for f in facts) == 1
-        ),
-        f"`f` has no convolution and no matrix product with weights, which are the "
-        f"layers of {method}: gradient methods take any network.",
-    )
 
 
 def name_of(eqn: JaxprEqn) -> str:
