@@ -11,6 +11,7 @@ from jaxattr.program._attention import (
 )
 from jaxattr.program._facts import (
     ELEMENTWISE,
+    GATES,
     PRODUCTS,
     Fact,
     Made,
@@ -31,6 +32,7 @@ from jaxattr.program._wide import lift
 __all__ = [
     "ATTENTION",
     "ELEMENTWISE",
+    "GATES",
     "PRODUCTS",
     "Axis",
     "Fact",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from jaxattr._clip import wide
-from jaxattr.program import Fact, Traced, bodies, outcome
+from jaxattr.program import GATES, Fact, Traced, bodies, outcome
 from jaxattr.rules._affine import Affine, joined, product
 from jaxattr.rules._lrp_rules import LayerRule, divided, stabilised
 from jaxattr.rules._operations import PRODUCTS, SUMS, fitted, operation_of, passed
@@ -29,13 +29,6 @@ _STRUCTURE = _REARRANGED | {
     *("min", "clamp"),
     *("convert_element_type", "gt", "ge", "lt", "le", "eq", "ne", "stop_gradient"),
 }
-# No relevance goes to a gate, nor to the deviation that a layer norm divides by.
-GATES = frozenset(("logistic", "sqrt", "rsqrt"))
-# What comes of a gate and a constant, as in 1 - z, is a gate too.
-_OF_A_GATE = _REARRANGED | {
-    *("broadcast_in_dim", "convert_element_type", "slice", "neg"),
-    *("add", "sub", "mul", "div", "reduce_sum"),
-}
 _DIVISION = (
     "`f` has an operation without a rule for relevance: div by what depends on the "
     "clip. A soft-max is known when it is that of `jax.nn`; gradient methods take any "
@@ -52,7 +45,6 @@ class Relevance:
     def __init__(self, network: Traced, choose: Choose, epsilon: float):
         self._network, self._choose, self._epsilon = network, choose, epsilon
         self._layers: dict[int, tuple[Any, Affine]] = {}
-        self._gates: dict[int, Any] = {}
         self._exponents: dict[object, Any] = {}
 
     def __call__(
@@ -63,21 +55,7 @@ class Relevance:
         name = eqn.primitive.name
         if not any(active) or not eqn.outvars:
             return None
-        operation = operation_of(self._network, eqn)
-        which = active.index(True)
-        of_a_gate = sum(active) == 1 and id(values[which]) in self._gates
-        if of_a_gate and name == "div" and which == 1:
-            return [self._gate(operation(*values))]
-        results = self._results(eqn, values, facts, operation)
-        if of_a_gate and name in _OF_A_GATE:
-            results = [operation(*values)] if results is None else results
-            self._gate(results[0])
-        return results
-
-    def _results(self, eqn, values, facts, operation):
-        """As of any operation; a gate that gates nothing is an activation."""
-        active = [fact.active for fact in facts]
-        name, which = eqn.primitive.name, active.index(True)
+        operation, which = operation_of(self._network, eqn), active.index(True)
         if name in _REARRANGED and id(values[0]) in self._layers:
             value, layer = self._layers[id(values[0])]
             if name != "name":  # A tag moves nothing, and has no transpose.
@@ -88,7 +66,7 @@ class Relevance:
         if name in PRODUCTS:
             return [_bilinear(operation, self._epsilon, *values)]
         if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
-            return self._with_constant(eqn, values, which)
+            return self._with_constant(eqn, values, facts, which)
         if name in ("sub", "exp"):
             self._exponents[facts[0].origin] = values[0]
         if name in _SIGNED:
@@ -100,7 +78,7 @@ class Relevance:
         if name in SUMS:
             return [_shared_out(operation, self._epsilon, *values)]
         if name in GATES:
-            return [self._gate(_activated(operation, *values))]
+            return [_activated(operation, *values)]
         kind = rectifier(eqn, facts)
         if kind is not None:
             return [_activated(kind, values[kind.operand])]
@@ -115,15 +93,19 @@ class Relevance:
 
     def follow(self, made: Any, value: Any) -> None:
         """Knows of a value what it knew of the one it made: as rounded, say."""
-        if id(made) in self._gates:
-            self._gate(value)
         if id(made) in self._layers:
             self._layers[id(value)] = value, self._layers[id(made)][1]
 
-    def _gate(self, value):
-        """Remembers a gate, to which no relevance goes."""
-        self._gates[id(value)] = value
-        return value
+    def leaving(self, values: list[Any]) -> tuple[Any, Callable[..., None]]:
+        """What it knows of values that leave a body; see `jaxattr.program.evaluate`."""
+        layers = [self._layer_of(value) for value in values]
+
+        def tell(values, arrays):
+            for value, layer, given in zip(values, layers, arrays, strict=True):
+                if layer is not None:
+                    self._layers[id(value)] = value, layer.of_arrays(*given)
+
+        return [layer and layer.arrays for layer in layers], tell
 
     def _product(self, eqn, values, which):
         """A new layer."""
@@ -149,10 +131,12 @@ class Relevance:
     def _layer_of(self, value):
         return self._layers.get(id(value), (None, None))[1]
 
-    def _with_constant(self, eqn, values, which):
+    def _with_constant(self, eqn, values, facts, which):
         """A bias, a scale, a normalisation: of a layer a part, else passed on."""
         name, value, constant = eqn.primitive.name, values[which], values[1 - which]
         if name == "div" and which == 1:
+            if facts[1].gate:
+                return None
             raise ValueError(_DIVISION)
         layer = self._layer_of(value)
         if value.shape != eqn.outvars[0].aval.shape:
@@ -189,10 +173,9 @@ class Relevance:
 
         In `x * g(x)`, as in gelu, all goes to x: an activation in two operations.
         """
-        gates = [id(value) in self._gates for value in values]
-        if gates[0] != gates[1]:
-            return _multiplied(float(gates[1]), *values)
         (a, b), share = facts, 0.5
+        if a.gate != b.gate:
+            return _multiplied(float(b.gate), *values)
         if a.argument in b.of:
             share = 1.0
         elif b.argument in a.of:
@@ -204,7 +187,7 @@ class Relevance:
         (fact,) = outcome(eqn, facts)
         if fact.made is not None and fact.made.kind == "softmax":
             return _softmax(fact.made.axes, self._exponents[fact.made.origin])
-        if id(values[1]) in self._gates:
+        if facts[1].gate:
             return _multiplied(1.0, values[0], 1 / values[1])
         raise ValueError(_DIVISION)
 
