@@ -27,7 +27,7 @@ from jaxattr._warnings import (
     warn_of_prediction,
     warn_of_training_mode,
 )
-from jaxattr.program import Join, split, trace
+from jaxattr.program import Join, loops_explained, split, trace
 
 
 def explainer(
@@ -182,7 +182,8 @@ def _run(explain, watched, values, clip, target, inputs, key):
     head = _Head(num_classes(network.output, explain.score))
     if explain.random:
         settings = {**settings, "key": key}
-    result = explain.core(network, clip, target, *arrays, **inputs, **settings)
+    with loops_explained(network):
+        result = explain.core(network, clip, target, *arrays, **inputs, **settings)
     return result, head, network(clip) if watched else None
 
 

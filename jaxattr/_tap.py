@@ -94,7 +94,7 @@ def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
     """Shape and dtype of a layer as the program has it; errors as those of `look`."""
     taps = f.tap_axes()
     if layer not in taps:
-        raise unknown("layer", layer, taps)
+        raise unknown("layer", layer, taps, f.absence(layer))
     struct, axes = taps[layer]
     kept = volume_axes(struct.shape)
     if len(kept) != 4 or math.prod(struct.shape[i] for i in kept[:3]) == 1:
@@ -112,13 +112,13 @@ def struct_of(f: Traced, layer: str) -> jax.ShapeDtypeStruct:
     return struct
 
 
-def unknown(argument: str, name: str, taps: Iterable[str]) -> ValueError:
-    """The error for a tap that does not exist, with the nearest names and all."""
+def unknown(argument: str, name: str, taps: Iterable[str], why: str) -> ValueError:
+    """The error for a name that is no tap, with the nearest names and all."""
     taps = list(taps)
     near = difflib.get_close_matches(name, taps, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return ValueError(
-        f"`{argument}` {name!r} does not exist.{hint} There are: "
+        f"`{argument}` {name!r} {why}.{hint} There are: "
         f"{', '.join(taps) or 'none; name a value by checkpoint_name'}."
     )
 

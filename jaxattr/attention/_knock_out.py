@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxattr._score import Network
 from jaxattr._tap import unknown
+from jaxattr.attention._tokens import NO_MAPS
 from jaxattr.program import ATTENTION, is_attention, trace, unnamed, with_attention
 
 
@@ -34,8 +35,8 @@ def knock_out(
 
     Raises:
       TypeError: `edges` is not boolean, or `f` is not callable.
-      ValueError: from the call, no such attention map (the nearest names are shown), or
-        edges that do not broadcast to it.
+      ValueError: from the call, no such attention map (the nearest names and all are
+        shown), or edges that do not broadcast to it.
 
     References:
       Geva et al., "Dissecting Recall of Factual Associations", EMNLP 2023,
@@ -66,8 +67,10 @@ class _KnockOut:
         network = with_attention(trace(f, clip))
         taps = jax.eval_shape(lambda clip: network.tapped(clip)[1], clip)
         maps = list(filter(is_attention, taps))
+        if not maps:
+            raise ValueError(NO_MAPS)
         if self.tap not in maps:
-            raise unknown("tap", self.tap, maps)
+            raise unknown("tap", self.tap, maps, "is not an attention map of `f`")
         shape = taps[self.tap].shape
         try:
             edges = jnp.broadcast_to(edges, shape)

@@ -10,6 +10,11 @@ from jaxattr._resize import to_clip
 from jaxattr._score import Network
 from jaxattr.program import Traced, maps
 
+NO_MAPS = (
+    "`f` has no attention map that can be seen: a soft-max over keys, times values. A "
+    "fused kernel hides it; take an implementation without."
+)
+
 
 class Grid(NamedTuple):
     """Which tokens there are.
@@ -86,10 +91,7 @@ def attention_maps(
     """
     found = [taps[name][index] for name, index in maps(network)]
     if not found:
-        raise ValueError(
-            "`f` has no attention map that can be seen: a soft-max over keys, times "
-            "values. A fused kernel hides it; take an implementation without."
-        )
+        raise ValueError(NO_MAPS)
     return [_positions(a, grid) for a in found]
 
 

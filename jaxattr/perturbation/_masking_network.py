@@ -60,7 +60,7 @@ def scales(f: Traced, taps: Iterable[str]) -> tuple[Scale, ...]:
     found = []
     for name in taps:
         if name not in known:
-            raise unknown("taps", name, known)
+            raise unknown("taps", name, known, f.absence(name))
         found.append(Scale(name, shape_of(f, name), place(f, name)))
     order = {name: -i for i, name in enumerate(known)}
     return tuple(sorted(found, key=lambda s: (math.prod(s.shape[:3]), order[s.name])))

@@ -118,7 +118,7 @@ def _explain(f, clip, target, numbers, *, layers, num_iterations, score):
     known = f.tap_axes()
     for layer in layers:
         if layer not in known:
-            raise unknown("layers", layer, known)
+            raise unknown("layers", layer, known, f.absence(layer))
     read = reader(f, clip, target, score)
     start = clip.astype(dtype)
 

@@ -12,6 +12,7 @@ from jaxattr.program._attention import (
 from jaxattr.program._facts import (
     CALLS,
     ELEMENTWISE,
+    GATES,
     PRODUCTS,
     Fact,
     Made,
@@ -25,6 +26,7 @@ from jaxattr.program._facts import (
 from jaxattr.program._fold_convs import fold_convs
 from jaxattr.program._geometry import Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate
+from jaxattr.program._loops import loops_explained
 from jaxattr.program._modules import module_paths, without_paths
 from jaxattr.program._trace import Join, Traced, split, trace
 from jaxattr.program._wide import lift
@@ -33,6 +35,7 @@ __all__ = [
     "ATTENTION",
     "CALLS",
     "ELEMENTWISE",
+    "GATES",
     "PRODUCTS",
     "Axis",
     "Fact",
@@ -49,6 +52,7 @@ __all__ = [
     "infer",
     "is_attention",
     "lift",
+    "loops_explained",
     "maps",
     "module_paths",
     "opened",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
@@ -58,13 +59,12 @@ def conv_2d(x, kernel, conv):
 
 def product_of_patches(x, kernel, conv):
     """A plain 2-D convolution as one matrix product."""
-    x = jnp.pad(x, ((0, 0), *conv.padding, (0, 0)))
+    x = padded(x, [(0, 0, 0), *((*edges, 0) for edges in conv.padding), (0, 0, 0)])
     starts = [
         range(0, taps * dilation, dilation)
         for taps, dilation in zip(kernel.shape[:2], conv.rhs_dilation)
     ]
-    padded = conv._replace(padding=((0, 0), (0, 0)))
-    shape = _output_shape(x, kernel, padded)
+    shape = _output_shape(x, kernel, conv._replace(padding=((0, 0), (0, 0))))
     ends = [(count - 1) * stride + 1 for count, stride in zip(shape, conv.strides)]
     patches = [
         lax.slice(
@@ -76,12 +76,18 @@ def product_of_patches(x, kernel, conv):
         for row, column in itertools.product(*starts)
     ]
     return lax.dot_general(
-        jnp.concatenate(patches, axis=-1),
+        lax.concatenate(patches, 3),
         kernel.reshape(-1, kernel.shape[-1]),
         (((3,), (0,)), ((), ())),
         precision=conv.precision,
         preferred_element_type=conv.dtype,
     )
+
+
+def padded(x, edges):
+    """Zeros, or crops, on every axis: (before, behind, between)."""
+    # Operations of `lax` and not of `jnp` here: a call of these is traced thrice.
+    return lax.pad(x, np.zeros((), x.dtype), edges) if any(map(any, edges)) else x
 
 
 def _output_shape(x, kernel, conv):

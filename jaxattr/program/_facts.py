@@ -31,6 +31,8 @@ class Fact(NamedTuple):
         None stands for its own.
       made: how it came of another value, on the way to a soft-max and beyond.
       mixed: whether it depends on the clip through a product with weights.
+      gate: whether it is what signals are gated by: a sigmoid, the deviation that a
+        norm divides by, or made of one and of what does not depend on the clip.
     """
 
     active: bool
@@ -42,6 +44,7 @@ class Fact(NamedTuple):
     contents: object = None
     made: "Made | None" = None
     mixed: bool = False
+    gate: bool = False
 
     @property
     def argument(self) -> object:
@@ -205,7 +208,7 @@ def _scan(eqn, facts, see):
         f if i < last else f._replace(origin=object()) for i, f in enumerate(facts)
     ]
     results = infer(body, carried(body, facts, first, last), see)
-    return [fresh(fact.active, fact.mixed) for fact in results]
+    return [fresh(f.active, f.mixed)._replace(gate=f.gate) for f in results]
 
 
 def _while(eqn, facts, see):
@@ -213,6 +216,7 @@ def _while(eqn, facts, see):
     proceed, body = bodies(eqn)
     inner = carried(body, facts[first:], consts, len(facts) - first)
     infer(proceed, [*facts[:first], *inner[consts:]], see)
+    # The body may never run: what comes out may be what went in.
     return [fresh(fact.active, fact.mixed) for fact in infer(body, inner, see)]
 
 
@@ -220,7 +224,9 @@ def _cond(eqn, facts, see):
     branches = [infer(body, facts[1:], see) for body in bodies(eqn)]
     index = facts[0].active
     return [
-        fresh(index or any(f.active for f in group), any(f.mixed for f in group))
+        fresh(
+            index or any(f.active for f in group), any(f.mixed for f in group)
+        )._replace(gate=all(f.gate for f in group))
         for group in zip(*branches)
     ]
 
@@ -234,6 +240,13 @@ _BODIES = {
 }
 
 PRODUCTS = frozenset(("conv_general_dilated", "dot_general"))
+# A sigmoid, and the deviation that a norm divides by.
+GATES = frozenset(("logistic", "sqrt", "rsqrt"))
+# What comes of a gate and a constant, as in 1 - z, is a gate too.
+_OF_A_GATE = frozenset(
+    {*("reshape", "squeeze", "transpose", "broadcast_in_dim", "slice")}
+    | {*("neg", "add", "sub", "mul", "div", "reduce_sum")}
+)
 # The same value, and the same number everywhere in another shape.
 _SAME = ("convert_element_type", "copy", "copy_p", "name", "sharding_constraint")
 _UNIFORM = ("broadcast_in_dim", "reshape", "squeeze", "transpose", "slice", "rev")
@@ -264,7 +277,9 @@ def _derive(eqn, facts):
         return [facts[0]]
     active = any(fact.active for fact in facts)
     mixed = any(fact.mixed for fact in facts) or (active and name in PRODUCTS)
-    result = fresh(active, mixed)
+    of_a_gate = [fact.gate for fact in facts if fact.active] == [True]
+    gate = active and (name in GATES or (of_a_gate and name in _OF_A_GATE))
+    result = fresh(active, mixed)._replace(gate=gate)
     if name in _UNIFORM or name == "stop_gradient":
         result = result._replace(uniform=facts[0].uniform)
     elif name in _IS_POSITIVE:

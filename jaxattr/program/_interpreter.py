@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import lax
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
@@ -29,6 +30,9 @@ from jaxattr.program._taps import Taps
 # Given an equation, the values of its operands and what is known of them, the values
 # of its results; or None to leave the equation as it is.
 Rule = Callable[[JaxprEqn, list[Any], list[Fact]], Sequence[Any] | None]
+# What a rule remembers of values that leave a body which is traced apart: arrays, and
+# `tell(values, arrays)`, by which it remembers the same of what they are outside.
+Leaving = Callable[[list[Any]], tuple[Any, Callable[[list[Any], Any], None]]]
 
 
 def evaluate(
@@ -40,6 +44,7 @@ def evaluate(
     active: Sequence[bool] | None = None,
     taps: Taps | None = None,
     lift: Callable[[Any], Any] = lambda value: value,
+    leaving: Leaving | None = None,
 ) -> list[Any]:
     """Evaluates a jaxpr, asking `rule` first at every equation.
 
@@ -63,13 +68,20 @@ def evaluate(
       active: which arguments depend on the clip; None says all.
       taps: collects the named values, and says what to add to them.
       lift: what is taken for every argument, constant and literal.
+      leaving: of a rule that remembers values: what it takes out of a `checkpoint`.
 
     Returns:
       The values of `jaxpr.outvars`.
     """
     active = [True] * len(args) if active is None else active
-    run = _Run(rule, Taps.none() if taps is None else taps, lift)
-    return run.program(jaxpr, consts, args, [fresh(a) for a in active])
+    taps = Taps.none() if taps is None else taps
+    run = _Run(rule, taps, lift, _forget if leaving is None else leaving)
+    return run.program(jaxpr, consts, args, [fresh(a) for a in active])[0]
+
+
+def _forget(results):
+    """Takes nothing out of a body."""
+    return None, lambda results, arrays: None
 
 
 class _Run(NamedTuple):
@@ -78,56 +90,54 @@ class _Run(NamedTuple):
     rule: Rule
     taps: Taps
     lift: Callable[[Any], Any]
+    leaving: Leaving
 
     def program(self, jaxpr, consts, args, facts):
+        """The values of the results, and what is known of them."""
         env = dict(zip(jaxpr.constvars, map(self.lift, consts), strict=True))
         env.update(zip(jaxpr.invars, map(self.lift, args), strict=True))
         known = dict(zip(jaxpr.constvars, map(constant, consts), strict=True))
         known.update(zip(jaxpr.invars, facts, strict=True))
-        for eqn in jaxpr.eqns:
-            atoms = eqn.invars
+
+        def read(atoms):
+            literal = [isinstance(atom, Literal) for atom in atoms]
             values = [
-                self.lift(a.val) if isinstance(a, Literal) else env[a] for a in atoms
+                self.lift(a.val) if is_one else env[a]
+                for a, is_one in zip(atoms, literal)
             ]
-            facts = [
-                fact_of_literal(a) if isinstance(a, Literal) else known[a]
-                for a in atoms
+            return values, [
+                fact_of_literal(a) if is_one else known[a]
+                for a, is_one in zip(atoms, literal)
             ]
+
+        for eqn in jaxpr.eqns:
+            values, facts = read(eqn.invars)
+            rebuild = _REBUILD.get(eqn.primitive.name)
             results = self.rule(eqn, values, facts)
-            if results is None:
-                rebuild = _REBUILD.get(eqn.primitive.name)
-                results = (
-                    replay(eqn, values, jaxpr)
-                    if rebuild is None
-                    else rebuild(self, eqn, values, facts)
-                )
+            if results is None and rebuild is not None:
+                results, told = rebuild(self, eqn, values, facts)
+            else:
+                results = replay(eqn, values, jaxpr) if results is None else results
+                told = outcome(eqn, facts)
             if eqn.primitive.name == "name":
                 results = [self.taps.at(eqn.params["name"], results[0])]
             env.update(zip(eqn.outvars, results, strict=True))
-            known.update(zip(eqn.outvars, outcome(eqn, facts), strict=True))
-        return [
-            self.lift(a.val) if isinstance(a, Literal) else env[a]
-            for a in jaxpr.outvars
-        ]
+            known.update(zip(eqn.outvars, told, strict=True))
+        return read(jaxpr.outvars)
 
     def body(self, program, values, facts):
         """Evaluates a body in place: its taps are those of the whole."""
         jaxpr, consts = opened(program)
         return self.program(jaxpr, consts, values, facts)
 
-    def apart(self, program, facts):
-        """A body as a function `(inject, *values) -> (results, found taps)`."""
+    def apart(self, program, values, facts, inject):
+        """Evaluates a body that is traced apart; gives what its taps have found, too.
 
-        def evaluated(inject, *values):
-            run = self._replace(taps=self.taps.inside(inject))
-            results = run.body(program, values, facts)
-            return results, run.taps.found
-
-        return evaluated
-
-    def whole(self, program, facts):
-        """A body as a function `(*values) -> results`; there are no taps in it."""
-        return lambda *values: self.apart(program, facts)({}, *values)[0]
+        Where it can, it is called on the values themselves and not on arguments that
+        stand for them: a rule that remembers values knows them again.
+        """
+        run = self._replace(taps=self.taps.inside(inject))
+        return *run.body(program, values, facts), run.taps.found
 
 
 def replay(eqn: JaxprEqn, values: Sequence[Any], jaxpr: Jaxpr) -> list[Any]:
@@ -147,14 +157,25 @@ def _call(run, eqn, values, facts):
 
 
 def _checkpoint(run, eqn, values, facts):
-    params = eqn.params
-    results, found = jax.checkpoint(
-        run.apart(params["jaxpr"], facts),
-        prevent_cse=params["prevent_cse"],
+    params, told = eqn.params, []
+
+    def body(inject):
+        results, known, found = run.apart(params["jaxpr"], values, facts, inject)
+        arrays, tell = run.leaving(results)
+        told[:] = known, tell
+        return results, found, arrays
+
+    results, found, arrays = jax.checkpoint(
+        body,
+        prevent_cse=bool(
+            np.any(params["prevent_cse"])
+        ),  # One for each operand, or all.
         policy=params["policy"],
-    )(run.taps.injected(*bodies(eqn)), *values)
+    )(run.taps.injected(*bodies(eqn)))
+    known, tell = told
+    tell(results, arrays)
     run.taps.leave(found, *bodies(eqn))
-    return results
+    return results, known
 
 
 def _scan(run, eqn, values, facts):
@@ -163,12 +184,12 @@ def _scan(run, eqn, values, facts):
     consts, init, xs = values[:first], values[first:last], values[last:]
     (jaxpr,) = bodies(eqn)
     row = [fact._replace(origin=object()) for fact in facts[last:]]
-    facts = carried(jaxpr, [*facts[:last], *row], first, last)
-    body = run.apart(params["jaxpr"], facts)
+    inner = carried(jaxpr, [*facts[:last], *row], first, last)
 
     def step(carry, x):
         inject, x = x
-        results, found = body(inject, *consts, *carry, *x)
+        args = [*consts, *carry, *x]
+        results, _, found = run.apart(params["jaxpr"], args, inner, inject)
         return results[: len(init)], (results[len(init) :], found)
 
     carry, (ys, found) = lax.scan(
@@ -180,7 +201,7 @@ def _scan(run, eqn, values, facts):
         unroll=params["unroll"],
     )
     run.taps.leave(found, jaxpr)
-    return [*carry, *ys]
+    return [*carry, *ys], outcome(eqn, facts)
 
 
 def _while(run, eqn, values, facts):
@@ -189,19 +210,24 @@ def _while(run, eqn, values, facts):
     last = first + params["body_nconsts"]
     _, jaxpr = bodies(eqn)
     inner = carried(jaxpr, facts[first:], last - first, len(values) - first)
-    state = inner[last - first :]
-    proceed = run.whole(params["cond_jaxpr"], [*facts[:first], *state])
-    body = run.whole(params["body_jaxpr"], inner)
-    return lax.while_loop(
-        lambda state: proceed(*values[:first], *state)[0],
-        lambda state: body(*values[first:last], *state),
-        values[last:],
-    )
+
+    def proceed(state):
+        args, told = [*values[:first], *state], [*facts[:first], *inner[last - first :]]
+        return run.apart(params["cond_jaxpr"], args, told, {})[0][0]
+
+    def body(state):
+        args = [*values[first:last], *state]
+        return run.apart(params["body_jaxpr"], args, inner, {})[0]
+
+    return lax.while_loop(proceed, body, values[last:]), outcome(eqn, facts)
 
 
 def _cond(run, eqn, values, facts):
-    branches = [run.whole(branch, facts[1:]) for branch in eqn.params["branches"]]
-    return lax.switch(values[0], branches, *values[1:])
+    def call(branch):
+        return lambda: run.apart(branch, values[1:], facts[1:], {})[0]
+
+    calls = list(map(call, eqn.params["branches"]))
+    return lax.switch(values[0], calls), outcome(eqn, facts)
 
 
 # What carries a program in 0.10, and under its older names ("pjit", "checkpoint").

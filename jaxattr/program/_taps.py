@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, JaxprEqn
+from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
 from jaxattr.program._facts import bodies
 
@@ -27,12 +27,12 @@ class Site(NamedTuple):
     Attributes:
       name: as in the program.
       place: in the user's code.
-      hidden: whether it is inside a `cond` or `while`, where it cannot be tapped.
+      hidden: the operation, such as `cond`, inside of which it cannot be tapped; or "".
     """
 
     name: str
     place: str
-    hidden: bool
+    hidden: str
 
 
 class Taps:
@@ -133,17 +133,43 @@ def totals(jaxpr: Jaxpr) -> dict[str, int]:
     }
 
 
-def sites(jaxpr: Jaxpr, hidden: bool = False) -> Iterator[Site]:
+def absence(name: str, written: Jaxpr, live: Jaxpr) -> str:
+    """Why there is no tap of a name: the predicate of a sentence.
+
+    Args:
+      name: that is not among the keys of the taps.
+      written: the program as the author wrote it.
+      live: what of it the output depends on.
+    """
+    there = [s for s in sites(written) if s.name.removeprefix(MODULE) == name]
+    alive = any(s.name.removeprefix(MODULE) == name for s in sites(live))
+    if not there or (alive and not there[0].hidden):
+        return "does not exist"
+    _, place, inside = there[0]
+    if inside:
+        return (
+            f"is inside of a `{inside}`, at {place}, where nothing can be looked at: "
+            f"name what the `{inside}` returns by checkpoint_name"
+        )
+    return (
+        f"is a value, at {place}, on which the output of `f` does not depend: go on "
+        "with what checkpoint_name returns"
+    )
+
+
+def sites(jaxpr: Jaxpr, hidden: str = "") -> Iterator[Site]:
     """All named values, in the order of evaluation."""
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "name":
-            yield Site(eqn.params["name"], _place(eqn), hidden)
-        inside = hidden or eqn.primitive.name in ("cond", "while")
-        for body in bodies(eqn):
-            yield from sites(body, inside)
+        name = eqn.primitive.name
+        if name == "name":
+            yield Site(eqn.params["name"], place(eqn), hidden)
+        entered = list(bodies(eqn))
+        inside = "" if entered and name not in ("cond", "while") else name
+        for body in entered or jaxprs_in_params(eqn.params):
+            yield from sites(body, hidden or inside)
 
 
-def _place(eqn: JaxprEqn) -> str:
+def place(eqn: JaxprEqn) -> str:
     """File and line outside of the libraries, as far as JAX keeps them."""
     traceback = eqn.source_info.traceback
     for frame in traceback.frames if traceback is not None else ():

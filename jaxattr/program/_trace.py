@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from jaxattr._clip import narrow
 from jaxattr.program._conv import fold_rule
@@ -21,7 +22,7 @@ from jaxattr.program._geometry import Axes, Axis, tap_axes
 from jaxattr.program._interpreter import Rule, evaluate, replay
 from jaxattr.program._modules import named_modules
 from jaxattr.program._outside import outside
-from jaxattr.program._taps import Put, Taps
+from jaxattr.program._taps import Put, Taps, absence
 from jaxattr.program._wide import lift, wide_params, widened
 
 
@@ -37,7 +38,8 @@ class Traced:
     Attributes:
       clip: pytree of `jax.ShapeDtypeStruct`: the clip it takes.
       output: pytree of `jax.ShapeDtypeStruct`: what the network returns.
-      jaxpr: the program as traced, before any rule.
+      jaxpr: the program as traced, before any rule, without what its output does not
+        depend on (a second head, say). Side effects stay.
     """
 
     def __init__(self, f: Callable[[Any], Any], clip: Any, rule: Rule, modules: bool):
@@ -51,7 +53,9 @@ class Traced:
         with _explained():
             traced = jax.make_jaxpr(network, return_shape=True)(arrays, clip)
         program, self.output = traced
-        self.jaxpr = program.jaxpr
+        self._written = program.jaxpr
+        outputs = [True] * len(self._written.outvars)
+        self.jaxpr, _ = dce_jaxpr(self._written, outputs, instantiate=True)
         self._outside = outside(self.jaxpr)
         self.clip = jax.tree.map(_struct, clip)
         self._weights = [*program.consts, *arrays]
@@ -79,7 +83,8 @@ class Traced:
         """As `under`, for backward passes in float32 or wider.
 
         It takes a widened clip, and its values are those of the network on the clip
-        itself, widened; see `jaxattr.program._wide`.
+        itself, widened; see `jaxattr.program._wide`. A rule that remembers values may
+        have a method `leaving`; see `evaluate`.
         """
         self._check_inside()
 
@@ -101,7 +106,7 @@ class Traced:
         """
         self._check_inside()
         rules = self.wide(rule)
-        return self._leaves(self._weights, leaves, rules, Taps.none(), lift)
+        return self._leaves(self._weights, leaves, rules, Taps.none(), lift=lift)
 
     def wide(self, rule: Rule) -> Rule:
         """What `widened` makes of a rule, for values that are lifted."""
@@ -150,6 +155,10 @@ class Traced:
         """
         self._check_inside()
         return tap_axes(self.jaxpr, self._axes)
+
+    def absence(self, name: str) -> str:
+        """What is to be said of a name that is none of `tap_axes`."""
+        return absence(name, self._written, self.jaxpr)
 
     def operand_axes(self) -> dict[int, Axes]:
         """By id of an equation, where on the clip the axes of its first operand lie."""
@@ -203,17 +212,20 @@ class Traced:
         return [False] * num_weights + [True] * len(jax.tree.leaves(self.clip))
 
     def _widely(self, weights, clip, rule, taps):
-        return self._evaluate(weights, clip, self.wide(rule), taps, lift)
+        leaving = getattr(rule, "leaving", None)
+        return self._evaluate(
+            weights, clip, self.wide(rule), taps, lift=lift, leaving=leaving
+        )
 
-    def _evaluate(self, weights, clip, rule, taps, lift=lambda value: value):
-        results = self._leaves(weights, jax.tree.leaves(clip), rule, taps, lift)
+    def _evaluate(self, weights, clip, rule, taps, **settings):
+        results = self._leaves(weights, jax.tree.leaves(clip), rule, taps, **settings)
         return jax.tree.unflatten(jax.tree.structure(self.output), results)
 
-    def _leaves(self, weights, leaves, rule, taps, lift=lambda value: value):
+    def _leaves(self, weights, leaves, rule, taps, **settings):
         consts, arrays = weights[: self._num_consts], weights[self._num_consts :]
-        args = [*arrays, *leaves]
+        args, active = [*arrays, *leaves], self._active
         return evaluate(
-            self.jaxpr, consts, args, rule, active=self._active, taps=taps, lift=lift
+            self.jaxpr, consts, args, rule, active=active, taps=taps, **settings
         )
 
     def _check_inside(self):

@@ -8,7 +8,7 @@ a function of the layer's own input, and what lies between is dead code.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +52,18 @@ class Affine(NamedTuple):
     rule: LayerRule
     joins: bool
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All but what is known before it runs."""
+        return self.xs, self.weights, self.products, self.scale, self.shift
+
+    def of_arrays(self, *arrays: Any) -> "Affine":
+        """The same layer of other arrays, in the order of `arrays`."""
+        return Affine(self.operations, *arrays, self.rule, self.joins)
+
     def value(self) -> jax.Array:
         """z, whose cotangent is relevance."""
-        arrays = (self.xs, self.weights, self.products, self.scale, self.shift)
-        return _affine(self.operations, self.rule, *arrays)
+        return _affine(self.operations, self.rule, *self.arrays)
 
     def times(self, factor: jax.Array) -> "Affine":
         """After a multiplication by what does not depend on the clip."""

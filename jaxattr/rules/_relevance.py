@@ -39,13 +39,6 @@ _STRUCTURE = _REARRANGED | {
 _ACTIVATIONS = (CALLS | BENT | {"neg"}) - {
     *("log", "lgamma", "digamma", "acosh", "pow", "rem", "nextafter", "atan2"),
 }
-# No relevance goes to a gate, nor to the deviation that a layer norm divides by.
-GATES = frozenset(("logistic", "sqrt", "rsqrt"))
-# What comes of a gate and a constant, as in 1 - z, is a gate too.
-_OF_A_GATE = _REARRANGED | {
-    *("broadcast_in_dim", "convert_element_type", "slice", "neg"),
-    *("add", "sub", "mul", "div", "reduce_sum"),
-}
 _DIVISION = (
     "`f` has an operation without a rule for relevance: div by what depends on the "
     "clip. A soft-max is known when it is that of `jax.nn`; gradient methods take any "
@@ -80,7 +73,6 @@ class Relevance:
         self._signs = signs
         self._functions = Functions()
         self._layers: dict[int, tuple[Any, Affine]] = {}
-        self._gates: dict[int, Any] = {}
         self._exponents: dict[object, Any] = {}
 
     def __call__(
@@ -92,14 +84,7 @@ class Relevance:
         if not any(active) or not eqn.outvars:
             return None
         operation = operation_of(self._network, eqn)
-        which = active.index(True)
-        of_a_gate = sum(active) == 1 and id(values[which]) in self._gates
-        if of_a_gate and name == "div" and which == 1:
-            return [self._gate(operation(*values))]
         results = self._results(eqn, values, facts, operation)
-        if of_a_gate and name in _OF_A_GATE:
-            results = [operation(*values)] if results is None else results
-            self._gate(results[0])
         if name in _REMEMBERED:
             results = [operation(*values)] if results is None else results
             self._functions.keep(results[0], operation, values, facts)
@@ -126,16 +111,16 @@ class Relevance:
         if kind is not None:
             return [self._bent(activated(kind, values[kind.operand]))]
         if name in ("mul", "div", *_SIGNED) and sum(active) == 1:
-            return self._with_constant(eqn, values, which)
+            return self._with_constant(eqn, values, facts, which)
         if name == "integer_pow" and eqn.params["y"] < 0:
             raise ValueError(_DIVISION)
         function = self._function(eqn, values, facts, operation)
         if function is not None:
-            return [self._gate(function) if name in GATES else function]
+            return [function]
         if name in _SIGNED:
             return [self._joined(name, *values)]
         if name == "mul":
-            return [self._gated(*values)]
+            return [self._gated(values, facts)]
         if name == "div":
             return [self._divided(eqn, values, facts)]
         if name in SUMS:
@@ -167,15 +152,19 @@ class Relevance:
     def follow(self, made: Any, value: Any) -> None:
         """Knows of a value what it knew of the one it made: as rounded, say."""
         self._functions.follow(made, value)
-        if id(made) in self._gates:
-            self._gate(value)
         if id(made) in self._layers:
             self._layers[id(value)] = value, self._layers[id(made)][1]
 
-    def _gate(self, value):
-        """Remembers a gate, to which no relevance goes."""
-        self._gates[id(value)] = value
-        return value
+    def leaving(self, values: list[Any]) -> tuple[Any, Callable[..., None]]:
+        """What it knows of values that leave a body; see `jaxattr.program.evaluate`."""
+        layers = [self._layer_of(value) for value in values]
+
+        def tell(values, arrays):
+            for value, layer, given in zip(values, layers, arrays, strict=True):
+                if layer is not None:
+                    self._layers[id(value)] = value, layer.of_arrays(*given)
+
+        return [layer and layer.arrays for layer in layers], tell
 
     def _product(self, eqn, values, facts, which):
         """A new layer."""
@@ -204,10 +193,12 @@ class Relevance:
     def _layer_of(self, value):
         return self._layers.get(id(value), (None, None))[1]
 
-    def _with_constant(self, eqn, values, which):
+    def _with_constant(self, eqn, values, facts, which):
         """A bias, a scale, a normalisation: of a layer a part, else passed on."""
         name, value, constant = eqn.primitive.name, values[which], values[1 - which]
         if name == "div" and which == 1:
+            if facts[1].gate:
+                return None
             raise ValueError(_DIVISION)
         layer = self._layer_of(value)
         if value.shape != eqn.outvars[0].aval.shape:
@@ -239,18 +230,26 @@ class Relevance:
             return self._made(joined(*layers))
         return shared(_SIGNED[name], self._epsilon, a, b)
 
-    def _gated(self, a, b):
-        """All to the signal, none to its gate; without a gate half to each."""
-        gates = [id(value) in self._gates for value in (a, b)]
-        share = 0.5 if gates[0] == gates[1] else float(gates[1])
-        return multiplied(share, a, b)
+    def _gated(self, values, facts):
+        """All to the signal, none to its gate; without a gate half to each.
+
+        In `x * g(x)`, as in gelu, all goes to x: an activation in two operations.
+        """
+        (a, b), share = facts, 0.5
+        if a.gate != b.gate:
+            return multiplied(float(b.gate), *values)
+        if a.argument in b.of:
+            share = 1.0
+        elif b.argument in a.of:
+            share = 0.0
+        return multiplied(share, *values)
 
     def _divided(self, eqn, values, facts):
         """A soft-max; or by what is a gate, as in a layer norm."""
         (fact,) = outcome(eqn, facts)
         if fact.made is not None and fact.made.kind == "softmax":
             return softmax(fact.made.axes, self._exponents[fact.made.origin])
-        if id(values[1]) in self._gates:
+        if facts[1].gate:
             return multiplied(1.0, values[0], 1 / values[1])
         raise ValueError(_DIVISION)
 

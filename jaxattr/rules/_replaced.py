@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 from jaxattr._clip import check_clip
 from jaxattr._score import Network
-from jaxattr.program import outcome, trace
+from jaxattr.program import GATES, outcome, trace
 from jaxattr.rules._operations import PRODUCTS, name_of
 from jaxattr.rules._rectifier import rectifier
-from jaxattr.rules._relevance import GATES
 
 
 class Replaced(NamedTuple):

@@ -383,6 +383,14 @@ def test_bad_input_is_named():
         jaxattr.transformer_attribution(unrolled, tokens=TOKENS, weighing="lrp")
     with pytest.raises(ValueError, match=r"`tap` 'attention_map#7'.*attention_map#"):
         jaxattr.knock_out(unrolled, "attention_map#7", np.ones((N, N), bool))(CLIP)
+    with pytest.raises(
+        ValueError, match=r"'values' is not an attention map of `f`.*There are: atten"
+    ):
+        jaxattr.knock_out(
+            lambda clip: unrolled(checkpoint_name(clip, "values")), "values", True
+        )(CLIP)
+    with pytest.raises(ValueError, match="no attention map that can be seen"):
+        jaxattr.knock_out(lambda clip: clip.mean((0, 1, 2)), "values", True)(CLIP)
     with pytest.raises(ValueError, match="`edges` must broadcast"):
         jaxattr.knock_out(unrolled, "attention_map#0", np.ones((N, 2), bool))(CLIP)
     with pytest.raises(TypeError, match="`edges` must be boolean"):

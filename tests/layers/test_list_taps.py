@@ -196,6 +196,27 @@ def test_the_port_s_layers_and_where_they_lie():
     assert last.offset == (0, 0, 0)
 
 
+def test_why_a_value_that_is_named_is_no_layer():
+    def f(clip):
+        unused = checkpoint_name(clip * 2, "unused")
+        x = lax.cond(
+            clip.sum() > 0, lambda x: checkpoint_name(x + 1, "branch"), jnp.sin, clip
+        )
+        del unused
+        return checkpoint_name(x, "after").mean((0, 1, 2))
+
+    clip = jnp.zeros((2, 3, 4, 3))
+    assert [tap.name for tap in jaxattr.list_taps(f, clip)] == ["after"]
+    here = [rf"test_list_taps.py:{f.__code__.co_firstlineno + i}" for i in (1, 3)]
+    for name, said in {
+        "unused": rf"at \S*{here[0]}, on which the output of `f` does not depend",
+        "branch": rf"inside of a `cond`, at \S*{here[1]}, .*what the `cond` returns",
+        "brunch": "does not exist",
+    }.items():
+        with pytest.raises(ValueError, match=f"`layer` '{name}' .*{said}.*are: after"):
+            jaxattr.grad_cam(f, name)(clip, 0)
+
+
 def test_nothing_named():
     assert jaxattr.list_taps(lambda x: x.mean((0, 1, 2)), jnp.zeros((2, 3, 4, 3))) == ()
     with pytest.raises(ValueError, match=r"`layer` 'a' does not exist.*none; name"):

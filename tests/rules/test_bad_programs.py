@@ -93,6 +93,38 @@ def test_what_needs_values_in_python_is_explained(f, said):
         jaxattr.saliency(f)(CLIP, 0)
 
 
+LOOPS = {
+    "saliency": {},
+    "guided_backprop": {},
+    "lrp": {},
+    "grad_cam": {"layer": "hidden"},
+    "excitation_backprop": {"layer": "hidden"},
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_of_an_open_number_of_rounds_is_named(name):
+    def f(clip):
+        of_weights = jax.lax.while_loop(lambda w: w < 3, lambda w: w + 1, WEIGHTS[0, 0])
+        x = jax.lax.while_loop(
+            lambda x: x.sum() < 9, lambda x: jax.nn.relu(x) + 1, hidden(clip)
+        )
+        return of_weights * x.mean((0, 1, 2)) @ WEIGHTS.T
+
+    place = f"test_bad_programs.py:{f.__code__.co_firstlineno + 2}"
+    said = rf"\(\S*{place}\), .*`scan`.*static bounds.*rise"
+    with pytest.raises(ValueError, match=f"^`f` has a `while_loop` {said}"):
+        getattr(jaxattr, name)(f, **LOOPS[name])(CLIP, 0)
+
+
+def test_a_loop_in_the_score_is_named():
+    def score(logits, target):
+        return jax.lax.while_loop(lambda x: x.sum() < 9, jnp.exp, logits)[target]
+
+    with pytest.raises(ValueError, match=r"^`f` has a `while_loop` \(in the score\)"):
+        jaxattr.saliency(lambda clip: hidden(clip)[0, 0, 0], score=score)(CLIP, 0)
+
+
 def test_an_error_of_the_network_itself_is_left_alone():
     with pytest.raises(IndexError, match="list index out of range"):
         jaxattr.saliency(lambda clip: [][0])(CLIP, 0)
