@@ -46,6 +46,7 @@ def curves(table: "Table", k: int):
         axes.fill_between(curve.shown, low, high, color=colour, alpha=0.1, lw=0)
         axes.plot(curve.shown, mean, **styles[i], lw=1.6)
     axes.margins(x=0)
+    axes.tick_params(axis="y", pad=5)  # Both axes have a number at the corner.
     if curve.shown[0] > curve.shown[-1]:
         axes.invert_xaxis()
     axes.set_ylim(axes.get_ylim())
