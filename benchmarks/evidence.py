@@ -269,7 +269,10 @@ def _write(args, folders):
     (args.out / "table.csv").write_text(evaluation.to_csv(tables), "utf-8")
     records = [parquet.read_table(f / "records.parquet") for f in folders]
     parquet.write_table(
-        pyarrow.concat_tables(one.replace_schema_metadata() for one in records),
+        pyarrow.concat_tables(
+            (one.replace_schema_metadata() for one in records),
+            promote_options="default",
+        ),
         args.out / "records.parquet",
         compression="zstd",
     )

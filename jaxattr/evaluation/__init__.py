@@ -1,18 +1,19 @@
 """The whole experiment: networks, methods, metrics and clips from one settings file."""
 
+from jaxattr.evaluation._curves import Curve
+from jaxattr.evaluation._estimates import Estimates
 from jaxattr.evaluation._evaluate import Summary, evaluate
 from jaxattr.evaluation._folder import FolderError
 from jaxattr.evaluation._join import join_records
 from jaxattr.evaluation._long import to_csv
 from jaxattr.evaluation._markdown import to_markdown
-from jaxattr.evaluation._metrics import METRICS, Metric
+from jaxattr.evaluation._metrics import METRICS, Metric, Path
 from jaxattr.evaluation._read_settings import read_settings
 from jaxattr.evaluation._results import Results, read_results
 from jaxattr.evaluation._settings import Choice, Settings, SettingsError
 from jaxattr.evaluation._sources import SOURCES, Source
 from jaxattr.evaluation._table import (
     Costs,
-    Estimates,
     Reliabilities,
     Table,
     tabulate,
@@ -23,9 +24,11 @@ __all__ = [
     "SOURCES",
     "Choice",
     "Costs",
+    "Curve",
     "Estimates",
     "FolderError",
     "Metric",
+    "Path",
     "Reliabilities",
     "Results",
     "Settings",

@@ -10,7 +10,7 @@ from jaxattr.evaluation._folder import FILE, alone, whole
 from jaxattr.evaluation._records import Block, read_block, read_blocks
 
 TABLE = "records.parquet"
-_GROUP = 50_000  # Rows held at a time.
+_GROUP = 5_000  # Rows held at a time, each with a path of some hundred numbers.
 
 
 def join_records(
@@ -97,6 +97,8 @@ def _write(path, records, digest):
         "memory": count,
         "status": text,
         "message": text,
+        "curve": pyarrow.list_(number),
+        "shown": pyarrow.list_(number),
     }
     schema = pyarrow.schema(list(kinds.items()), metadata={"jaxattr.hash": digest})
     with (

@@ -13,6 +13,18 @@ import jax.numpy as jnp
 from jaxattr import metrics
 
 
+class Path(NamedTuple):
+    """Scores of a clip whose units appear or vanish one after the other.
+
+    Attributes:
+      curve: [n] scores.
+      shown: [n] share of the units that are seen at each of them, 0..1.
+    """
+
+    curve: Any
+    shown: Any
+
+
 class Metric(NamedTuple):
     """A metric as an evaluation sees it.
 
@@ -26,6 +38,7 @@ class Metric(NamedTuple):
         `function(method, f)(clip, target, key=key)`.
       direction: what is better, "higher" or "lower".
       truth: which form of the annotation it compares with: "mask", "boxes" or "window".
+      path: what it returns -> the scores that the number is of; None has no path.
     """
 
     name: str
@@ -34,6 +47,7 @@ class Metric(NamedTuple):
     kind: Literal["map", "host", "network", "values", "method"]
     direction: str
     truth: str | None = None
+    path: Callable[[Any], Path] | None = None
 
     @property
     def settings(self) -> Mapping[str, inspect.Parameter]:
@@ -71,6 +85,18 @@ def _of_head(result):
     return result.spearman_abs[0]
 
 
+def _appearing(result):
+    return Path(result.curve, result.fraction)
+
+
+def _vanishing(result):
+    return Path(result.curve, 1 - result.fraction)
+
+
+def _gap(result):
+    return Path(result.least_first - result.most_first, 1 - result.fraction)
+
+
 def _on_map(name, truth="mask", field=None, function=None):
     pick = operator.attrgetter(field) if field else _itself
     return Metric(
@@ -78,9 +104,9 @@ def _on_map(name, truth="mask", field=None, function=None):
     )
 
 
-def _on_network(name, field, direction, kind="network", function=None):
-    function = function or getattr(metrics, name)
-    return Metric(name, function, operator.attrgetter(field), kind, direction)
+def _on_network(name, field, direction, kind="network", function=None, path=None):
+    function, pick = function or getattr(metrics, name), operator.attrgetter(field)
+    return Metric(name, function, pick, kind, direction, path=path)
 
 
 def _on_method(name, field, direction):
@@ -91,11 +117,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            _on_network("insertion", "auc", "higher"),
-            _on_network("deletion", "auc", "lower"),
-            _on_network("aopc", "aopc", "higher"),
-            _on_network("abpc", "abpc", "higher"),
-            _on_network("road", "mean", "lower"),
+            _on_network("insertion", "auc", "higher", path=_appearing),
+            _on_network("deletion", "auc", "lower", path=_vanishing),
+            _on_network("aopc", "aopc", "higher", path=_vanishing),
+            _on_network("abpc", "abpc", "higher", path=_gap),
+            _on_network("road", "mean", "lower", path=_vanishing),
             _on_network("faithfulness", "correlation", "higher"),
             _on_network("average_drop", "drop", "lower"),
             _on_network(

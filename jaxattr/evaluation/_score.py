@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxattr import data, metrics
 from jaxattr.evaluation._explain import REFUSALS, Explained, Explainer, form_of
-from jaxattr.evaluation._metrics import METRICS
+from jaxattr.evaluation._metrics import METRICS, Path
 from jaxattr.evaluation._networks import Trained
 from jaxattr.evaluation._settings import Choice
 from jaxattr.metrics._boxes import check_boxes
@@ -20,11 +20,12 @@ _SEGMENTS = 256  # Supervoxels of a clip, as in the video study.
 
 
 class Scored(NamedTuple):
-    """What a metric says, or why it says nothing."""
+    """What a metric says, along a path or not, or why it says nothing."""
 
     value: float | None
     status: str
     message: str | None = None
+    path: Path | None = None
 
 
 class Truth(NamedTuple):
@@ -101,8 +102,9 @@ class Scorer:
             "keys": keys,
         }
         places, refused = self._plan(found, given)
-        values = jax.device_get(_measure(places, self._on_network, given))
-        found |= refused | dict(zip([p.place for p in places], map(_scored, values)))
+        pairs = jax.device_get(_measure(places, self._on_network, given))
+        found |= refused
+        found |= {place.place: _scored(*pair) for place, pair in zip(places, pairs)}
         return [found[place] for place in range(len(self._choices))]
 
     def _plan(self, found, given):
@@ -155,11 +157,12 @@ def _measure(places, on_network, given):
 
 
 def _measure_one(place: _Place, on_network: Mapping[int, Any], given):
+    """The number that is recorded, and the path that it is of or None."""
     metric, heat = METRICS[place.name], given["heats"][place.heat]
     settings = dict(place.settings)
     if metric.kind == "map":
         truth = (getattr(given["truth"], metric.truth),) if metric.truth else ()
-        return metric.pick(metric.function(heat, *truth, **settings))
+        return metric.pick(metric.function(heat, *truth, **settings)), None
     if metric.kind == "values":
         heat = given["values"]
     inputs = (heat,)
@@ -167,7 +170,8 @@ def _measure_one(place: _Place, on_network: Mapping[int, Any], given):
         inputs = (heat, given["segments"])
     measure = on_network[place.place]
     key = given["keys"][place.place]
-    return metric.pick(measure(given["clip"], given["target"], *inputs, key=key))
+    found = measure(given["clip"], given["target"], *inputs, key=key)
+    return metric.pick(found), metric.path and metric.path(found)
 
 
 def _on_host(choice, heat, truth):
@@ -179,9 +183,11 @@ def _on_host(choice, heat, truth):
         return _refused(error)
 
 
-def _scored(value):
+def _scored(value, path=None):
     value = float(value)
-    return Scored(value, "ok") if math.isfinite(value) else Scored(None, "not finite")
+    if not math.isfinite(value):
+        return Scored(None, "not finite")
+    return Scored(value, "ok", path=path)
 
 
 def _refused(error):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxattr._checking import nearest
+from jaxattr.evaluation._curves import Paths
 
 COSTS = ("gradients", "seconds", "memory")  # Of an explanation, in every record.
 
@@ -36,6 +37,7 @@ class Scores(NamedTuple):
       values: [N, networks, methods, metrics], NaN where there is no score.
       costs: fields of `COSTS` -> [N, networks, methods], NaN where none is known.
       missing: an entry for each record without a score.
+      paths: metric -> those of its records, where they have any; a part has none.
     """
 
     networks: tuple[str, ...]
@@ -46,6 +48,7 @@ class Scores(NamedTuple):
     values: np.ndarray
     costs: Mapping[str, np.ndarray]
     missing: tuple[Missing, ...]
+    paths: Mapping[str, Paths]
 
 
 def gather(
@@ -59,11 +62,12 @@ def gather(
 
     Raises:
       ValueError: there are none, two are of the same explanation and metric, a metric
-        has two directions, or one of `metrics` is in no record.
+        has two directions or paths of two lengths, or one of `metrics` is in no record.
     """
     networks, methods, names, clips, higher = {}, {}, {}, {}, {}
     places, values = array.array("q"), array.array("d")
     costs: dict[str, dict[Any, float]] = {name: {} for name in COSTS}
+    paths: dict[str, Paths] = {}
     missing, seen = [], set()
     for record in records:
         seen.add(metric := record["metric"])
@@ -80,8 +84,12 @@ def gather(
             if record.get(field) is not None:
                 known[_place(clips, key), network, method] = record[field]
         if record["status"] == "ok":
-            places.extend((_place(clips, key), network, method, name))
+            clip = _place(clips, key)
+            places.extend((clip, network, method, name))
             values.append(record["value"])
+            if record.get("curve") is not None:
+                known_paths = paths.setdefault(metric, Paths())
+                known_paths.add((clip, network, method), record)
         else:
             fields = [record[field] for field in Missing._fields[:-1]]
             missing.append(Missing(*fields, record.get("message") or ""))
@@ -110,6 +118,7 @@ def gather(
         filled[..., [names[metric] for metric in wanted]],
         {name: _at(shape[:3], known) for name, known in costs.items()},
         tuple(missing),
+        {metric: paths[metric] for metric in wanted if metric in paths},
     )
 
 
@@ -123,6 +132,7 @@ def part_of(scores: Scores, by: str, label: str) -> Scores:
             values=scores.values[:, place],
             costs={name: cost[:, place] for name, cost in scores.costs.items()},
             missing=missing,
+            paths={},
         )
     field = ("group", "data").index(by)
     rows = [i for i, clip in enumerate(scores.clips) if clip[field] == label]
@@ -131,6 +141,7 @@ def part_of(scores: Scores, by: str, label: str) -> Scores:
         values=scores.values[rows],
         costs={name: cost[rows] for name, cost in scores.costs.items()},
         missing=missing,
+        paths={},
     )
 
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from jaxattr._checking import nearest
 from jaxattr._expectation import check_count
+from jaxattr.evaluation._curves import Curve
 from jaxattr.evaluation._draws import interval, macro_draws, macro_mean
+from jaxattr.evaluation._estimates import Estimates, estimates, known_mean
 from jaxattr.evaluation._kendall import kendall
 from jaxattr.evaluation._scores import (
     COSTS,
@@ -23,20 +25,6 @@ By = Literal["network", "data", "group"]
 
 _TAU_DRAWS = 2_000  # Ranks cost more than means, and their intervals are wide.
 _COVER = 0.5  # Of a cell's clips that a method must have scores on to be ranked there.
-
-
-class Estimates(NamedTuple):
-    """Means and their 95 % intervals.
-
-    Attributes:
-      mean: NaN where there is no score.
-      low: lower end.
-      high: upper end.
-    """
-
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 class Reliabilities(NamedTuple):
@@ -83,9 +71,12 @@ class Table(NamedTuple):
       differences: [M, K] method less baseline on the same explanations, or None.
       tau: [K, K] Kendall's rank correlation of two metrics over the methods that both
         have scores of, directions aligned: 1 where they order the methods alike.
-      reliability: None without a random map.
+      random: the random map, or None without one.
+      reliability: likewise.
       costs: medians over explanations.
       missing: records without a score.
+      curves: metric -> its path, of those whose records have one. Only in the table of
+        all; that of part of the records is made by tabulating these.
     """
 
     part: str
@@ -99,9 +90,11 @@ class Table(NamedTuple):
     baseline: str | None
     differences: Estimates | None
     tau: Estimates
+    random: str | None
     reliability: Reliabilities | None
     costs: Costs
     missing: tuple[Missing, ...]
+    curves: Mapping[str, Curve]
 
     @property
     def marks(self) -> np.ndarray:
@@ -141,16 +134,16 @@ def tabulate(
       by: "network", "data" or "group": adds a table for each.
       metrics: labels of those to take, the first to sort by; None takes all.
       baseline: label of a method to compare the others with.
-      random: label of the random map, for `reliability`.
-      num: draws of the bootstrap; at most 2,000 of them for ranks.
+      random: label of the random map, for `reliability` and pictures.
+      num: draws of the bootstrap; at most 2,000 of them for ranks and curves.
       seed: of the draws.
 
     Returns:
       One `Table` of all; with `by`, one for each part after it.
 
     Raises:
-      ValueError: no records, two of the same explanation and metric, an unknown name,
-        `num < 1`.
+      ValueError: no records, two of the same explanation and metric, paths of two
+        lengths under one metric, an unknown name, `num < 1`.
     """
     check_count("num", num)
     if by is not None and by not in get_args(By):
@@ -173,11 +166,11 @@ def _tabulate(label, scores: Scores, baseline, random, num, seed) -> Table:
     order = _order(scores, groups)
     values = scores.values[:, :, order]
     methods = tuple(scores.methods[i] for i in order)
-    by_clip = _mean(values, 1)
+    by_clip = known_mean(values, 1)
     differences = None
     if baseline is not None:
         other = values[:, :, methods.index(baseline)][:, :, None]
-        differences = _estimates(_mean(values - other, 1), groups, num, seed)
+        differences = estimates(known_mean(values - other, 1), groups, num, seed)
     reliable = None
     if random in methods:
         reliable = _reliabilities(values, groups, methods.index(random), scores.higher)
@@ -187,30 +180,28 @@ def _tabulate(label, scores: Scores, baseline, random, num, seed) -> Table:
         metrics=scores.metrics,
         higher=scores.higher,
         groups=names,
-        scores=_estimates(by_clip, groups, num, seed),
+        scores=estimates(by_clip, groups, num, seed),
         clips=(~np.isnan(by_clip)).sum(0),
         explanations=(~np.isnan(values)).sum((0, 1)),
         baseline=baseline,
         differences=differences,
+        random=random if random in methods else None,
         tau=_tau(by_clip, groups, scores.higher, min(num, _TAU_DRAWS), seed),
         reliability=reliable,
         costs=Costs(*(_median(scores.costs[n][:, :, order]) for n in COSTS)),
         missing=scores.missing,
+        curves={
+            metric: paths.mean(scores.values.shape[:3], order, groups, num, seed)
+            for metric, paths in scores.paths.items()
+        },
     )
 
 
 def _order(scores, groups):
     """Places of the methods, best by the first metric first, those without it last."""
-    first = macro_mean(_mean(scores.values[..., 0], 1), groups)
+    first = macro_mean(known_mean(scores.values[..., 0], 1), groups)
     worse = -first if scores.higher[0] else first
     return np.argsort(worse, kind="stable")  # NaN comes last.
-
-
-def _mean(values, axis):
-    known = ~np.isnan(values)
-    count = known.sum(axis)
-    total = np.where(known, values, 0).sum(axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _median(costs):
@@ -218,16 +209,6 @@ def _median(costs):
     columns = (costs[:, :, i] for i in range(costs.shape[2]))
     known = [column[~np.isnan(column)] for column in columns]
     return np.array([np.median(one) if one.size else np.nan for one in known])
-
-
-def _estimates(by_clip, groups, num, seed):
-    """[N, M, K] -> [M, K]; one metric at a time, for memory."""
-    ends = [
-        interval(macro_draws(by_clip[..., k], groups, num=num, seed=seed))
-        for k in range(by_clip.shape[2])
-    ]
-    low, high = np.moveaxis(np.array(ends), 0, 2)
-    return Estimates(macro_mean(by_clip, groups), low, high)
 
 
 def _tau(by_clip, groups, higher, num, seed):
@@ -245,7 +226,7 @@ def _reliabilities(values, groups, random, higher):
             cells = values[groups == group, ..., k].swapaxes(0, 1)
             by_group.append([_reliability(cell, random, better) for cell in cells])
         if by_group:
-            found[:, k] = _mean(_mean(np.array(by_group), 1), 0)
+            found[:, k] = known_mean(known_mean(np.array(by_group), 1), 0)
     return Reliabilities(*found)
 
 

@@ -135,7 +135,8 @@ class Worker:
                 **cost,
                 "status": score.status,
             }
-            rows.append(row | ({"message": score.message} if score.message else {}))
+            row |= {"message": score.message} if score.message else {}
+            rows.append(row | (_rounded(score.path) if score.path else {}))
         return rows
 
     def _none(self, record, status, error):
@@ -180,6 +181,14 @@ def _check_clip(clip):
     if bad:
         raise ValueError(f"`clip` holds {bad} values that are not finite numbers.")
     return clip
+
+
+def _rounded(path):
+    """Lists of six digits, more than a picture shows: a path has many numbers."""
+    return {
+        field: [float(f"{value:.6g}") for value in values]
+        for field, values in path._asdict().items()
+    }
 
 
 def _cost(metric):

@@ -21,11 +21,13 @@ class Perturbation(NamedTuple):
     Attributes:
       aopc: [] mean over all states of the score lost, the whole clip included.
       curve: [num_steps + 1] score with the first 0..num_steps regions gone.
+      fraction: [num_steps + 1] share of the clip's units that are gone, 0..1.
       tied: [] share of neighbours in the whole order with equal heat, 0..1.
     """
 
     aopc: jax.Array
     curve: jax.Array
+    fraction: jax.Array
     tied: jax.Array
 
 
@@ -36,12 +38,14 @@ class PerturbationGap(NamedTuple):
       abpc: [] mean over all states of `least_first` minus `most_first`.
       most_first: [num_steps + 1] score, hottest regions gone.
       least_first: [num_steps + 1] score, coldest regions gone.
+      fraction: [num_steps + 1] share of the clip's units that are gone, 0..1.
       tied: [] share of neighbours in the whole order with equal heat, 0..1.
     """
 
     abpc: jax.Array
     most_first: jax.Array
     least_first: jax.Array
+    fraction: jax.Array
     tied: jax.Array
 
 
@@ -157,14 +161,14 @@ def _transform(core, f, num_steps, unit, substitute, score, chunk, block, order)
 
 
 def _aopc(f, clip, target, value, *, order, **settings):
-    curve, tied = _curve(f, clip, target, value, order, **settings)
-    return Perturbation((curve[0] - curve).mean(), curve, tied)
+    curve, *rest = _curve(f, clip, target, value, order, **settings)
+    return Perturbation((curve[0] - curve).mean(), curve, *rest)
 
 
 def _abpc(f, clip, target, value, *, order, **settings):
-    most, tied = _curve(f, clip, target, value, "most_first", **settings)
-    least, _ = _curve(f, clip, target, value, "least_first", **settings)
-    return PerturbationGap((least - most).mean(), most, least, tied)
+    most, *rest = _curve(f, clip, target, value, "most_first", **settings)
+    least, *_ = _curve(f, clip, target, value, "least_first", **settings)
+    return PerturbationGap((least - most).mean(), most, least, *rest)
 
 
 def _curve(
@@ -193,4 +197,5 @@ def _curve(
     ranked = ranking(layout, heatmap, order)
     cuts = jnp.arange(num_steps + 1, dtype=jnp.int32)
     curve = removal_scores(s, clip, base, ranked.position, cuts, chunk=chunk)
-    return curve * poison(heatmap, curve.dtype), ranked.tied
+    fraction = cuts.astype(curve.dtype) / ranked.count.astype(curve.dtype)
+    return curve * poison(heatmap, curve.dtype), fraction, ranked.tied

@@ -23,6 +23,8 @@ class Road(NamedTuple):
     Attributes:
       mean: [] of `curve`.
       curve: [n] score with each of `fractions` removed.
+      fraction: [n] share of the units that was removed, 0..1: `fractions` in whole
+        units, of which at least one stays.
       residual: [n] relative residual of the linear system that imputes; small when
         `num_iterations` sufficed.
       tied: [] share of neighbours in the order with equal heat, 0..1.
@@ -30,6 +32,7 @@ class Road(NamedTuple):
 
     mean: jax.Array
     curve: jax.Array
+    fraction: jax.Array
     residual: jax.Array
     tied: jax.Array
 
@@ -162,7 +165,8 @@ def _measure(
 
     curve, residual = each(state, cuts.size, chunk=chunk)
     curve = curve * poison(heatmap, curve.dtype)
-    return Road(curve.mean(), curve, residual, ranked.tied)
+    removed = cuts.astype(curve.dtype) / count.astype(curve.dtype)
+    return Road(curve.mean(), curve, removed, residual, ranked.tied)
 
 
 def impute(

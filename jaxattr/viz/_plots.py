@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxattr.data._extras import need
+from jaxattr.viz._axes import BLACK, beside, metric_label, new_figure, plain
+from jaxattr.viz._curves import curves
 from jaxattr.viz._files import filling
 
 if TYPE_CHECKING:
     from jaxattr.evaluation import Table
 
 # Okabe and Ito's colours, told apart by colour-blind eyes, and by their lightness.
-_BLUE, _ORANGE, _GREY, _BLACK = "#0072B2", "#E69F00", "#999999", "#222222"
+_BLUE, _ORANGE, _GREY = "#0072B2", "#E69F00", "#999999"
 _COLOURS = {1: _BLUE, 0: _GREY, -1: _ORANGE}
 _ROW = 0.22  # Inches of height for a label.
 _DPI = 150
@@ -24,9 +26,11 @@ def save_plots(folder: str | pathlib.Path, table: "Table") -> list[pathlib.Path]
     """Draws what `evaluation.tabulate` found.
 
     Writes `scores-<metric>.png`, means with intervals; `cost-<metric>.png`, the mean
-    over the seconds of an explanation, where any are known; and, of two metrics or
-    more, `rank-correlation.png`. With a baseline, colour tells which methods are
-    better or worse on the same explanations.
+    over the seconds of an explanation, where any are known; `curves-<metric>.png`, the
+    scores along its path, where records have them: of the best methods and the random
+    map, all others in grey; and, of two metrics or more, `rank-correlation.png`. With
+    a baseline, colour tells which methods are better or worse on the same
+    explanations; not in the curves.
 
     Args:
       folder: made if need be.
@@ -48,6 +52,8 @@ def save_plots(folder: str | pathlib.Path, table: "Table") -> list[pathlib.Path]
         known &= np.nan_to_num(table.costs.seconds) > 0  # The axis is logarithmic.
         if known.any():
             figures[_name("cost", metric, figures)] = _cost(table, k, known)
+        if metric in table.curves:
+            figures[_name("curves", metric, figures)] = curves(table, k)
     if len(table.metrics) > 1:
         figures["rank-correlation.png"] = _matrix(table)
     with filling(folder) as stage:
@@ -66,33 +72,23 @@ def _name(kind, metric, taken):
     return name
 
 
-def _figure(width, height):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
 def _bars(table: "Table", k, known):
     """One row a method, the best on top, its interval as a line."""
     mean, low, high = (part[known, k] for part in table.scores)
     marks = table.marks[known, k]
     names = [name for name, one in zip(table.methods, known) if one]
     order = np.argsort(-mean if table.higher[k] else mean, kind="stable")[::-1]
-    figure, axes = _figure(6.5, 1.2 + _ROW * len(order))
+    figure, axes = new_figure(6.5, 1.2 + _ROW * len(order))
     rows = np.arange(len(order))
     for mark, colour in _COLOURS.items():
         at = marks[order] == mark
         chosen = order[at]
         axes.hlines(rows[at], low[chosen], high[chosen], color=colour, lw=2)
         axes.plot(mean[chosen], rows[at], "o", color=colour, ms=5)
-    axes.set_yticks(rows, [_plain(names[i]) for i in order], fontsize=8)
+    axes.set_yticks(rows, [plain(names[i]) for i in order], fontsize=8)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.grid(axis="x", color="#dddddd", lw=0.8)
-    axes.set_xlabel(f"{_label(table, k)}, mean and 95 % interval over clips")
+    axes.set_xlabel(f"{metric_label(table, k)}, mean and 95 % interval over clips")
     _legend(axes, table)
     return figure
 
@@ -102,7 +98,7 @@ def _cost(table: "Table", k, known):
     mean, low, high = (part[known, k] for part in table.scores)
     seconds, marks = table.costs.seconds[known], table.marks[known, k]
     names = [name for name, one in zip(table.methods, known) if one]
-    figure, axes = _figure(7.5, max(3.5, 1 + 0.8 * _ROW * len(names)))
+    figure, axes = new_figure(7.5, max(3.5, 1 + 0.8 * _ROW * len(names)))
     axes.set_xscale("log")
     for i, mark in enumerate(marks):
         colour = _COLOURS[int(mark)]
@@ -115,23 +111,11 @@ def _cost(table: "Table", k, known):
     axes.grid(color="#dddddd", lw=0.8)
     places = _spread(mean, bottom, top)
     for i, name in enumerate(names):
-        axes.annotate(
-            _plain(name),
-            (seconds[i], mean[i]),
-            xytext=(1.04, (places[i] - bottom) / (top - bottom)),
-            textcoords="axes fraction",
-            fontsize=7,
-            va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": "#bbbbbb",
-                "lw": 0.6,
-                "relpos": (0, 0.5),
-            },
-            annotation_clip=False,
-        )
+        point, share = (seconds[i], mean[i]), (places[i] - bottom) / (top - bottom)
+        line = {"color": "#bbbbbb", "lw": 0.6}
+        beside(axes, plain(name), point, share, line, fontsize=7)
     axes.set_xlabel("seconds of an explanation, median")
-    axes.set_ylabel(_label(table, k))
+    axes.set_ylabel(metric_label(table, k))
     _legend(axes, table)
     return figure
 
@@ -141,7 +125,7 @@ def _matrix(table: "Table"):
     tau, low, high = table.tau
     num = len(table.metrics)
     side = 2.2 + 0.55 * num
-    figure, axes = _figure(side + 0.6, side)
+    figure, axes = new_figure(side + 0.6, side)
     shown = np.where(np.eye(num, dtype=bool), np.nan, tau)
     image = axes.imshow(shown, cmap="PuOr", vmin=-1, vmax=1)
     for j in range(num):
@@ -156,9 +140,9 @@ def _matrix(table: "Table"):
                     va="center",
                     fontsize=8,
                     fontweight="bold" if sure else "normal",
-                    color="white" if abs(tau[j, k]) > 0.6 else _BLACK,
+                    color="white" if abs(tau[j, k]) > 0.6 else BLACK,
                 )
-    names = [_plain(name) for name in table.metrics]
+    names = [plain(name) for name in table.metrics]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(num), names, fontsize=8, **slanted)
     axes.set_yticks(range(num), names, fontsize=8)
@@ -186,7 +170,7 @@ def _legend(axes, table):
     ]
     axes.legend(
         handles=marks,
-        title=f"against {_plain(table.baseline)} on the same explanations",
+        title=f"against {plain(table.baseline)} on the same explanations",
         loc="lower right",
         bbox_to_anchor=(1, 1.01),
         ncols=3,
@@ -194,16 +178,6 @@ def _legend(axes, table):
         title_fontsize=8,
         frameon=False,
     )
-
-
-def _label(table, k):
-    better = "higher" if table.higher[k] else "lower"
-    return f"{_plain(table.metrics[k])} ({better} is better)"
-
-
-def _plain(label):
-    """As it is: a dollar sign starts no formula."""
-    return label.replace("$", r"\$")
 
 
 def _spread(values, bottom, top):

@@ -19,6 +19,7 @@ def test_the_sum_is_divided_by_one_more_than_the_steps():
     got = metrics.aopc(f, **settings)(clip, 0, heat)
     np.testing.assert_allclose(got.aopc, 0.45, rtol=1e-12)
     np.testing.assert_allclose(got.curve, [1.0, 0.7, 0.4, 0.1], rtol=1e-12)
+    np.testing.assert_allclose(got.fraction, [0, 1 / 3, 2 / 3, 1], rtol=1e-12)
     assert got._fields[0] == "aopc"
     # By hand: the same states in both orders.
     assert metrics.abpc(f, **settings)(clip, 0, heat).abpc == 0
