@@ -6,6 +6,7 @@ Names and splits are checked here; nothing in this file knows a method.
 import difflib
 import functools
 import hashlib
+import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 import jaxattr_models as models
 from jaxattr.data import evidence
 from jaxattr.evaluation._evidence import find_certified
+from jaxattr.evaluation._networks import check_weights
 from jaxattr_models.weights import locate
 
 # Nothing may be tuned on it, as on the families that are `test_only`: it is the one
@@ -111,13 +113,15 @@ def choose_networks(names: Sequence[str] | None, split: str) -> list[tuple[str, 
                 f"`networks` {name!r} has no published weights: name a file, "
                 f"{name}/FILE, or {name}/none for random ones."
             )
+        for one in every:
+            check_weights(name, one, pathlib.Path())
         pairs += [(name, one) for one in every]
     if not pairs:
         raise ValueError(
             "`networks` is missing: no network that knows all families has published "
             f"weights. There are {', '.join(known)}."
         )
-    return pairs
+    return list(dict.fromkeys(pairs))
 
 
 def check_known(argument: str, name: str, known: Iterable[str]) -> None:

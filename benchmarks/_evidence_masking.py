@@ -1,9 +1,11 @@
-"""The masking model of the benchmark: one for each network, taught all families but those
-that are only ever tested on.
+"""The masking model of the benchmark: one for each network.
 
-Its clips are of the split "train"; the network's own labels are the targets. What it
-was taught stays when weights are randomised, so that its "sanity" says nothing.
+It is taught all families but those that are only ever tested on. Its clips are of the
+split "train"; the network's own labels are the targets. What it was taught stays when
+weights are randomised, so that its "sanity" says nothing.
 """
+
+import dataclasses
 
 import jax
 import numpy as np
@@ -15,6 +17,11 @@ from jaxattr.perturbation import MaskingConfig
 RECIPE = {"num_steps": 200, "selector_steps": 100, "channels": 16}
 CONFIG = MaskingConfig(selector_learning_rate=5e-2, learning_rate=5e-3)
 CLIPS, BATCH = 64, 16  # Clips of each family, and in a batch.
+
+
+def settings():
+    """All that determines the parameters, but for the network and the code."""
+    return RECIPE | dataclasses.asdict(CONFIG) | {"clips": CLIPS, "batch": BATCH}
 
 
 def taught(f):

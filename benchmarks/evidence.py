@@ -37,13 +37,13 @@ from _evidence_cells import (
     choose_networks,
     claimed,
 )
-from _evidence_report import access, headline, matrix
+from _evidence_report import access, headline, matrix, rejection
 from pyarrow import parquet
 
 import jaxattr_models
 from jaxattr import evaluation
 from jaxattr.data import evidence
-from jaxattr.evaluation._evidence import evidence_samples
+from jaxattr.evaluation._evidence import find_certified
 from jaxattr.evaluation._methods import RUNNABLE
 
 QUICK = {
@@ -102,22 +102,26 @@ class Part(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> None:
     args = _parse(arguments)
-    folders = []
+    folders, cells = [], {}
     for name, weights in args.networks:
-        data = _clips(name, weights, args)
+        data = _clips(name, weights, args, cells)
         params = functools.partial(_params, name, weights)
-        for part in _parts(name, weights, list(data), args):
-            _say(part.folder.relative_to(args.out))
-            evaluation.evaluate(
-                part.settings,
-                part.folder,
-                data=data | {"train": _train(name)},
-                needs={"params": lambda f: params()},  # noqa: B023
-                say=_say,
-            )
-            folders.append(part.folder)
+        for part in _parts(name, weights, list(data), args) if data else ():
+            if not args.report:
+                _say(part.folder.relative_to(args.out))
+                evaluation.evaluate(
+                    part.settings,
+                    part.folder,
+                    data=data | {"train": _train(name)},
+                    needs={"params": lambda f: params()},  # noqa: B023
+                    say=_say,
+                )
+            if (part.folder / "records.parquet").exists():
+                folders.append(part.folder)
         jax.clear_caches()  # Programs of a network that is done: they fill the memory.
-    _write(args, folders)
+    if not folders:
+        raise SystemExit("no clip is certified or explained: there is nothing to tell.")
+    _write(args, folders, cells)
 
 
 def _parse(arguments):
@@ -137,6 +141,7 @@ def _parse(arguments):
     add("--clips", type=int, help="certified ones of each cell (9)")
     add("--few", type=int, default=2, help="clips for costly methods")
     add("--checked", type=int, default=1, help="clips for the metrics of methods")
+    add("--report", action="store_true", help="a table of what is done, no more")
     add("--costly", type=float, default=200, help="gradients above which it is")
     args = parser.parse_args(arguments)
     for name, value in QUICK.items() if args.quick else ():
@@ -151,6 +156,7 @@ def _parse(arguments):
         args.families = choose_families(args.families, args.split)
         args.networks = choose_networks(args.networks, args.split)
         args.methods = choose_methods(args.methods, args.variants)
+        _check(args.methods)
     except ValueError as error:
         parser.error(str(error))
     return args
@@ -173,28 +179,57 @@ def _variant(text):
     check_known("variants", name, RUNNABLE)
     setting, _, value = change.partition("=")
     try:
-        return {"name": name, "label": text, setting: ast.literal_eval(value)}
+        value = ast.literal_eval(value)
     except (ValueError, SyntaxError) as error:
         raise ValueError(
             f"`variants` must be 'METHOD SETTING=VALUE', got {text!r}: {error}."
         ) from error
+    if value == "evidence":
+        raise ValueError(f"`variants` {text!r}: no method is told the evidence.")
+    return {"name": name, "label": text, setting: value}
 
 
-def _clips(name, weights, args):
-    """The certified clips of a network: family -> samples."""
+def _check(methods):
+    """Raises ValueError for settings that cannot be, before anything runs."""
+    clips = {"kind": "evidence", "family": "motion", "clips": 2}
+    entries = [
+        method
+        | (
+            {"baselines": clips}
+            if "baselines" in RUNNABLE[method["name"]].needs
+            else {}
+        )
+        for method in methods
+    ]
+    evaluation.read_settings(
+        {
+            "networks": [{"name": "evidence", "weights": "none"}],
+            "data": [clips],
+            "methods": entries,
+            "metrics": [*MAPS, *CHECKS, KEYS],
+        },
+        needs=("params",),
+    )
+
+
+def _clips(name, weights, args, cells):
+    """The certified clips of a network: family -> samples; `cells` gets the counts."""
     f, made = _build(name, weights), {}
     for family in args.families:
         if args.claimed and not claimed(name, family):
             continue
+        label, key = f"{name}/{weights}, {family}", evidence.split_key(args.split)
         try:
-            made[family] = Clips(
-                evidence_samples(f, args.clips, family=family, split=args.split)
-            )
-            _say(f"{name}/{weights}, {family}: {len(made[family])} clips")
+            found = find_certified(f, family, key, args.clips)
         except ValueError as error:
-            _say(f"{name}/{weights}, {family}: {error}")
-    if not made:
-        raise SystemExit("no clip is certified: there is nothing to find.")
+            _say(f"{label}: {error}")
+            continue
+        cells[label] = {"looked": found.looked, "rejected": found.rejected}
+        _say(f"{label}: {len(found.indices)} clips, {found.rejected:.0%} not certified")
+        if found.indices:
+            made[family] = Clips(
+                evidence.samples(family, split=args.split, indices=found.indices)
+            )
     return made
 
 
@@ -251,7 +286,7 @@ def _gradients(method):
     return known.gradients({**known.settings, **method})
 
 
-def _write(args, folders):
+def _write(args, folders, cells):
     """The table of all evaluations, their records, and what they were made with."""
     results = evaluation.read_results(*folders)
     names = [method["name"] for method in args.methods]
@@ -260,6 +295,7 @@ def _write(args, folders):
     )
     parts = [
         evaluation.to_markdown(tables, results.notes),
+        rejection(cells),
         headline(evaluation.read_results(*folders).records),
         matrix(tables[0], args.methods),
         access(tables[0]),
@@ -281,6 +317,9 @@ def _write(args, folders):
         "date": datetime.date.today().isoformat(),
         "machine": _timing.machine(),
         "split": args.split,
+        "cells": cells,
+        "reference": {"split": "train", "clips": BASELINES, "families": "all known"},
+        "masking model": _evidence_masking.settings(),
         "hashes": {str(f.relative_to(args.out)): h for f, h in zip(folders, hashes)},
     }
     (args.out / "about.json").write_text(json.dumps(about, indent=1), "utf-8")

@@ -242,20 +242,35 @@ def test_a_variant_is_a_method_with_another_setting():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("stp areas=(0.1,)", "'step'"), ("step areas=(0.1", "areas=(0.1")],
+    [
+        ("stp areas=(0.1,)", "'step'"),
+        ("step areas=(0.1", "areas=(0.1"),
+        ("step areaz=(0.1,)", "did you mean areas"),
+        ("rise num_masks='x'", "num_masks"),
+        ("step areas='evidence'", "no method is told"),
+    ],
 )
 def test_a_variant_that_does_not_exist(text, said, capsys, tmp_path):
     few = ["--networks", "evidence", "--out", str(tmp_path)]
     with pytest.raises(SystemExit):
         evidence.main([*few, "--variants", text])
     shown = capsys.readouterr().err
-    assert "`variants`" in shown
     assert said in shown
+
+
+def test_networks_once_and_with_weights_that_exist():
+    twice = choose_networks(["evidence_3d/none", "evidence_3d/none"], "test")
+    assert twice == [("evidence_3d", "none")]
+    assert choose_networks(["evidence", "evidence/evidence"], "test") == [
+        ("evidence", "evidence")
+    ]
+    with pytest.raises(ValueError, match="did you mean families-0"):
+        choose_networks(["evidence_3d/familes-0"], "test")
 
 
 def test_no_weights_and_no_clips_are_said(capsys, tmp_path):
     few = ["--out", str(tmp_path), "--clips"]
-    with pytest.raises(SystemExit, match="nothing to find"):
+    with pytest.raises(SystemExit, match="nothing to tell"):
         evidence.main(
             ["--networks", "evidence/none", "--families", "motion", *few, "1"]
         )

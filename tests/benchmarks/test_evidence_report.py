@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-from _evidence_report import OBJECTIVE, SUBSTITUTES, access, headline, matrix
+from _evidence_report import OBJECTIVE, SUBSTITUTES, access, headline, matrix, rejection
 
 from jaxattr import _registry, evaluation
 
@@ -49,15 +49,15 @@ def records(agree, noise=0.01):
 @pytest.mark.parametrize(("agree", "said"), [(True, "fails"), (False, "holds")])
 def test_rankings_that_disagree_are_told(agree, said):
     text = headline(records(agree))
-    rows = [line for line in text.splitlines() if line.startswith("| insertion")]
+    rows = [line for line in text.splitlines() if "| insertion |" in line]
     assert len(rows) == 3
     assert all(row.endswith(f"| {said} |") for row in rows)
-    assert "5 methods" in text
+    assert all(row.startswith("| 5 | 8 |") for row in rows)
 
 
 def test_rankings_that_tell_nothing_are_undecided():
     text = headline(records(True, noise=100.0))
-    assert "| insertion | peak |" in text
+    assert "| 5 | 8 | insertion | peak |" in text
     assert text.count("undecided") >= 3
 
 
@@ -75,6 +75,32 @@ def test_the_cell_of_a_method_s_own_substitute_is_marked():
     assert marked["rise"] == [0]
     assert marked["blur_integrated_gradients"] == [1]
     assert marked["saliency"] == marked["random"] == []
+
+
+def test_ranks_are_of_clips_that_all_ranked_methods_have():
+    """A method on few clips is ranked apart; one that refuses a network is not."""
+    few = [r for r in records(True) if r["method"] != "rise" or r["clip"] in "01"]
+    # Of the other clips they would say the opposite.
+    turned = [
+        {**r, "value": -r["value"]}
+        if r["method"] != "rise" and r["metric"] == "insertion" and r["clip"] in "01"
+        else r
+        for r in few
+    ]
+    text = headline(turned)
+    assert "| 4 | 8 | insertion | peak |" in text
+    shared = [line for line in text.splitlines() if "| 5 | 2 | insertion |" in line]
+    assert len(shared) == 3
+    assert "| -" in shared[0]
+    elsewhere = [{**r, "network": "other"} for r in few if r["method"] != "step"]
+    text = headline([*few, *elsewhere])
+    assert "| 3 | 16 | insertion | peak |" in text
+    assert "| 4 | 4 | insertion | peak |" in text
+
+
+def test_rejected_clips_are_counted():
+    text = rejection({"a/b, motion": {"looked": 32, "rejected": 0.25}})
+    assert "| a/b, motion | 32 | 25% |" in text
 
 
 def test_every_method_says_what_it_sees():

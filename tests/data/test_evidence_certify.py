@@ -118,6 +118,21 @@ def test_who_does_not_look_or_looks_elsewhere_is_not_certified():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_who_says_nothing_is_not_certified(value):
+    """The largest of NaN or of equal logits is the first: by luck that is right."""
+    count = len(evidence.LABELS)
+
+    def silent(clip):
+        return jnp.full(count, value, clip.dtype).at[0].set(value)
+
+    judge = evidence.certify(silent, "appearance", num_windows=1)
+    samples = evidence.certified_samples(judge, jax.random.key(0), 8)
+    assert len(samples.indices) == 0
+    if np.isnan(value):
+        assert not samples.certificates.right.any()
+
+
 def test_windows_of_motion_are_where_the_target_is():
     def warm(clip):
         pixels = clip * evidence.STD + evidence.MEAN

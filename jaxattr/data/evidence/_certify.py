@@ -190,6 +190,7 @@ def _judge(judge: _Judge, values, key: jax.Array) -> Certificate:
     scores = jax.vmap(score)(logits)
     falls = scores[0] - scores
     says = logits.argmax(-1).astype(target.dtype) == target
+    known = ~jnp.isnan(logits).any(-1)  # The largest of NaN is the first NaN.
     ends = 3 + len(family.parts)
     return Certificate(
         target=target,
@@ -198,10 +199,10 @@ def _judge(judge: _Judge, values, key: jax.Array) -> Certificate:
         windows=falls[ends:],
         alone=falls[1],
         absent=falls[2],
-        right=says[0],
-        keeps=says[1],
-        flips=~says[2],
-        certified=says[0] & says[1] & ~says[2],
+        right=says[0] & known[0],
+        keeps=says[1] & known[1],
+        flips=~says[2] & known[2],
+        certified=says[0] & says[1] & ~says[2] & known[:3].all(),
     )
 
 
