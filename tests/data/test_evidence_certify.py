@@ -117,7 +117,6 @@ def test_who_does_not_look_or_looks_elsewhere_is_not_certified():
     assert not np.asarray(judged.certified).any()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, 0.0])
 def test_who_says_nothing_is_not_certified(value):
     """The largest of NaN or of equal logits is the first: by luck that is right."""
@@ -133,6 +132,7 @@ def test_who_says_nothing_is_not_certified(value):
         assert not samples.certificates.right.any()
 
 
+@pytest.mark.slow
 def test_windows_of_motion_are_where_the_target_is():
     def warm(clip):
         pixels = clip * evidence.STD + evidence.MEAN
