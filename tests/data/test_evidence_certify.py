@@ -125,7 +125,7 @@ def test_who_says_nothing_is_not_certified(value):
     def silent(clip):
         return jnp.full(count, value, clip.dtype).at[0].set(value)
 
-    judge = evidence.certify(silent, "appearance", num_windows=1)
+    judge = evidence.certify(silent, "motion", num_windows=1)
     samples = evidence.certified_samples(judge, jax.random.key(0), 8)
     assert len(samples.indices) == 0
     if np.isnan(value):
