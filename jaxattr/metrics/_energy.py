@@ -75,7 +75,7 @@ def energy_in_box(heatmap: jax.Array, boxes: jax.Array) -> Energy:
       section 4.3; the sum over the frames of a clip is ours.
     """
     heat, valid = read_heatmap(heatmap, non_negative=True)
-    boxes, fit = check_boxes(as_array(boxes), heat.shape)
+    boxes, fit = check_boxes(as_array("boxes", boxes), heat.shape)
     mask = boxes_to_mask(boxes, heat.shape)
     annotated = has_box(boxes)
     return _energy(heat, mask, annotated, valid & fit & annotated.any())

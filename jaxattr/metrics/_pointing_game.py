@@ -82,7 +82,7 @@ def pointing_game(
     """
     _check_tolerance(tolerance)
     heat, finite = read_heatmap(heatmap)
-    boxes, fit = check_boxes(as_array(boxes), heat.shape)
+    boxes, fit = check_boxes(as_array("boxes", boxes), heat.shape)
     return _pointing_game(heat, boxes, finite & fit, float(tolerance), legacy)
 
 
