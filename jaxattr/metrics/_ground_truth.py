@@ -73,6 +73,18 @@ def poison(result: Any, valid: jax.Array) -> Any:
     )
 
 
+def over_maximum(heat: jax.Array) -> jax.Array:
+    """A heat map that is not negative over its largest value: no sum can overflow.
+
+    For what does not depend on the scale: no gradient goes through the maximum.
+    """
+    top = jax.lax.stop_gradient(heat.max())
+    # Compilers multiply by the reciprocal, which is flushed to 0 for a top near the end
+    # of float32.
+    scale = jnp.where(top > 1, 2.0**-10, 1.0)
+    return heat * scale / jnp.where(top > 0, top * scale, 1)
+
+
 def as_array(name: str, values: Any) -> jax.Array:
     """A JAX array of anything like an array, or TypeError."""
     try:
