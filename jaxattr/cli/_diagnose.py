@@ -211,18 +211,23 @@ def _picture(clip, split, name: str, spec, title: str):
     heat = {k: np.asarray(to_heatmap(part, **drawn)) for k, part in parts.items()}
     top = max(h.max() for h in heat.values()) or 1.0
     share = float(split.dynamic_share)
+    shares = {"static": 1 - share, "dynamic": share}
+    none = np.isnan(share)
     return viz.contact_sheet(
         viz.to_rgb(clip, spec),
         {k: np.clip(h / top, 0, 1) for k, h in heat.items()},
         title=title,
         subtitle="static: what stills explain. dynamic: the rest. One scale for all.",
-        notes={"static": f"{1 - share:.0%}", "dynamic": f"{share:.0%}"},
+        notes={k: "– (no heat)" if none else f"{s:.0%}" for k, s in shares.items()},
     )
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
     still, alone = (int(np.argmax(facts[k])) for k in ("frozen", "single_frame"))
     shuffled = facts["shuffled"]
+    error = f"± {shuffled['standard_error']:.3f}"
+    if shuffled["num"] == 1:
+        error = "± – (one order)"
     title = f"{facts['clip']}: {facts['label']}"
     table = Table(
         "clip", title=escape(title), box=rich.box.SIMPLE, title_justify="left"
@@ -232,7 +237,7 @@ def _table(facts: Mapping[str, Any]) -> Table:
     for name, value, note in (
         ("as it is", facts["original"], ""),
         ("reversed", facts["reversed"], ""),
-        ("shuffled", shuffled["mean"], f"± {shuffled['standard_error']:.3f}"),
+        ("shuffled", shuffled["mean"], error),
         ("best still", facts["frozen"][still], f"frame {still}"),
         ("mean still", np.mean(facts["frozen"]), ""),
         ("best single frame", facts["single_frame"][alone], f"frame {alone}"),
@@ -246,5 +251,8 @@ def _table(facts: Mapping[str, Any]) -> Table:
         table.add_row("background only", f"{one['background_only']:.3f}", "the rest")
         for part in ("static", "dynamic"):
             table.add_row(f"{part} sum", f"{one[f'{part}_sum']:.3g}", f"of {name}")
-        table.add_row("dynamic share", f"{one['dynamic_share']:.3f}", f"of {name}")
+        if np.isnan(one["dynamic_share"]):
+            table.add_row("dynamic share", "–", f"{name} is 0 throughout")
+        else:
+            table.add_row("dynamic share", f"{one['dynamic_share']:.3f}", f"of {name}")
     return table

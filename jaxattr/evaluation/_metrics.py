@@ -1,16 +1,16 @@
 """The table of metrics: what a settings file may name, and how each is called."""
 
-import functools
 import inspect
+import numbers
 import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxattr import metrics
+from jaxattr.metrics._ground_truth import poison, read_heatmap, read_mask
 
 
 class Path(NamedTuple):
@@ -66,15 +66,42 @@ class Metric(NamedTuple):
         return {"higher": "lower", "lower": "higher"}[self.direction]
 
 
-@functools.partial(jax.jit, static_argnames="threshold")
 def _iou(heatmap, truth, *, threshold: float = 0.5):
     """Overlap of the evidence and the voxels at that share of the hottest one's heat.
 
-    Nothing of the truth goes into the threshold, unlike in `top_k_iou`.
+    Nothing of the truth goes into the threshold, unlike in `top_k_iou`. Chance: that of
+    a random map depends on its distribution, so run a control; a constant map
+    that is not negative gets the share of evidence, one below 0 throughout gets 0.
+
+    Args:
+      heatmap: [T, H, W], larger where there is more evidence; any scale.
+      truth: evidence, [T, H, W] bool, or boxes [T, 4] as in `boxes_to_mask`.
+      threshold: share of the largest value, in 0..1, not 0.
+
+    Returns:
+      [] intersection over union, 0 to 1; higher is better. NaN where traced input is
+      not legal.
+
+    Raises:
+      ValueError: shapes that do not fit, a heat map that is not finite, no evidence, a
+        box outside the frame, a threshold out of range.
+      TypeError: a heat map that is not floating point.
     """
-    hot = heatmap >= heatmap.max() * jnp.asarray(threshold, heatmap.dtype)
-    both, either = (hot & truth).sum(), (hot | truth).sum()
-    return both.astype(heatmap.dtype) / either.astype(heatmap.dtype)
+    if not isinstance(threshold, numbers.Real) or not 0 < threshold <= 1:
+        raise ValueError(
+            f"`threshold` must be a share of the largest value in 0..1, not 0, got "
+            f"{threshold!r}."
+        )
+    heat, finite = read_heatmap(heatmap)
+    mask, some = read_mask(truth, heat.shape)
+    return _overlap(heat, mask, finite & some, float(threshold))
+
+
+@jax.jit(static_argnums=3)
+def _overlap(heat, mask, valid, threshold):
+    hot = heat >= heat.max() * threshold
+    both, either = (x.sum().astype(heat.dtype) for x in (hot & mask, hot | mask))
+    return poison(both / either, valid)
 
 
 def _itself(result):

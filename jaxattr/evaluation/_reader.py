@@ -184,11 +184,11 @@ class Reader:
             self._try(f"{where}.heatmap", jax.eval_shape, draw, drawn)
         good = self._check_keys(where, entry, ("name", "label", *metric.settings))
         settings = _tuples(entry)
-        stand_ins = [NoNetwork()] * {"method": 2, "map": 0, "host": 0}.get(
-            metric.kind, 1
-        )
-        if good and stand_ins:
-            self._try(where, metric.function, *stand_ins, **settings)
+        if good and metric.kind == "map":
+            measure = functools.partial(metric.function, **settings)
+            self._try(where, jax.eval_shape, measure, *_stand_ins(metric))
+        elif good:
+            self._try(where, metric.function, *_stand_ins(metric), **settings)
         options = {"heatmap": heatmap} if heatmap else {}
         return Choice(label or name, name, settings, options)
 
@@ -226,6 +226,16 @@ class Reader:
             check(*args, **settings)
         except (ValueError, TypeError, NotImplementedError) as error:
             self.wrong.append(f"{where}: {error}")
+
+
+def _stand_ins(metric):
+    """What a metric can be tried on before there is anything to measure."""
+    if metric.kind not in ("map", "host"):
+        return [NoNetwork()] * (2 if metric.kind == "method" else 1)
+    heat = np.ones((2, 3, 4), np.float32)
+    boxes = np.zeros((2, 4), np.float32)
+    truths = {"mask": heat > 0, "boxes": boxes, "window": np.ones(2, bool)}
+    return [heat, truths[metric.truth]] if metric.truth else [heat]
 
 
 def _is_count(value, least):

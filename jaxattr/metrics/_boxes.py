@@ -70,13 +70,14 @@ def check_boxes(
     y0, x0, y1, x1 = boxes.T
     ordered = (y0 <= y1) & (x0 <= x1)  # Fails for NaN in part of a row.
     inside = (y1 >= 0) & (x1 >= 0) & (y0 <= shape[1] - 1) & (x0 <= shape[2] - 1)
-    good = (ordered & inside) | ~has_box(boxes)
+    finite = jnp.isfinite(boxes).all(1)
+    good = (ordered & inside & finite) | ~has_box(boxes)
     if not isinstance(good, jax.core.Tracer) and not good.all():
         frame = int((~good).argmax())
         raise ValueError(
-            f"`boxes` must be (y0, x0, y1, x1), inclusive, and overlap the frame of "
-            f"{shape[1]} x {shape[2]} pixels, got {boxes[frame].tolist()} in frame "
-            f"{frame}. A frame without a box has NaN or -1 throughout."
+            "`boxes` must be (y0, x0, y1, x1), finite and inclusive, and overlap the "
+            f"frame of {shape[1]} x {shape[2]} pixels, got {boxes[frame].tolist()} in "
+            f"frame {frame}. A frame without a box has NaN or -1 throughout."
         )
     return boxes, good.all()
 

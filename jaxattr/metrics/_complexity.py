@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import widen
+from jaxattr.metrics._ground_truth import over_maximum
 from jaxattr.metrics._inputs import check_finite
 
 
@@ -44,9 +45,8 @@ def complexity(heatmap: Any) -> jax.Array:
 
 @jax.jit
 def _entropy(heatmap):
-    heat = jnp.abs(widen(heatmap))
-    top = heat.max()
     # Over the maximum first: the sum can then neither overflow nor vanish. An all-zero
     # map is read as the constant it is.
-    heat = jnp.where(top == 0, 1, heat / jnp.where(top == 0, 1, top))
+    heat = over_maximum(jnp.abs(widen(heatmap)))
+    heat = jnp.where(heat.max() == 0, 1, heat)
     return jax.scipy.special.entr(heat / heat.sum()).sum()

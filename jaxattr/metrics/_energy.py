@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr.metrics._boxes import boxes_to_mask, check_boxes, has_box
-from jaxattr.metrics._ground_truth import as_array, poison, read_heatmap, read_mask
+from jaxattr.metrics._ground_truth import (
+    as_array,
+    over_maximum,
+    poison,
+    read_heatmap,
+    read_mask,
+)
 
 
 class Energy(NamedTuple):
@@ -75,7 +81,7 @@ def energy_in_box(heatmap: jax.Array, boxes: jax.Array) -> Energy:
       section 4.3; the sum over the frames of a clip is ours.
     """
     heat, valid = read_heatmap(heatmap, non_negative=True)
-    boxes, fit = check_boxes(as_array(boxes), heat.shape)
+    boxes, fit = check_boxes(as_array("boxes", boxes), heat.shape)
     mask = boxes_to_mask(boxes, heat.shape)
     annotated = has_box(boxes)
     return _energy(heat, mask, annotated, valid & fit & annotated.any())
@@ -83,7 +89,8 @@ def energy_in_box(heatmap: jax.Array, boxes: jax.Array) -> Energy:
 
 @jax.jit
 def _energy(heat, mask, counted, valid):
-    total = jnp.where(counted[:, None, None], heat, 0).sum()
+    heat = over_maximum(jnp.where(counted[:, None, None], heat, 0))
+    total = heat.sum()
     share = jnp.where(mask, heat, 0).sum() / jnp.where(total > 0, total, 1)
     voxels = counted.sum().astype(heat.dtype) * (heat.size // len(heat))
     return poison(Energy(share, mask.sum().astype(heat.dtype) / voxels), valid)

@@ -18,7 +18,7 @@ def read_heatmap(
     heatmap: Any, *, non_negative: bool = False
 ) -> tuple[jax.Array, jax.Array]:
     """Heat map [T, H, W] in float32 or wider, and whether its values are legal, []."""
-    heat = as_array(heatmap)
+    heat = as_array("heatmap", heatmap)
     if heat.ndim != 3 or not heat.size:
         raise ValueError(
             f"`heatmap` must be [T, H, W], got shape {tuple(heat.shape)}; reduce "
@@ -46,7 +46,7 @@ def read_mask(truth: Any, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]
       truth: [T, H, W] bool, or boxes [T, 4] as `boxes_to_mask` takes them.
       shape: (T, H, W).
     """
-    truth = as_array(truth)
+    truth = as_array("truth", truth)
     if truth.ndim == 2:
         boxes, valid = check_boxes(truth, shape)
         mask = boxes_to_mask(boxes, shape)
@@ -73,9 +73,27 @@ def poison(result: Any, valid: jax.Array) -> Any:
     )
 
 
-def as_array(values: Any) -> jax.Array:
-    """A JAX array of anything like an array."""
-    return jnp.asarray(values if hasattr(values, "dtype") else np.asarray(values))
+def over_maximum(heat: jax.Array) -> jax.Array:
+    """A heat map that is not negative over its largest value: no sum can overflow.
+
+    For what does not depend on the scale: no gradient goes through the maximum.
+    """
+    top = jax.lax.stop_gradient(heat.max())
+    # Compilers multiply by the reciprocal, which is flushed to 0 for a top near the end
+    # of float32.
+    scale = jnp.where(top > 1, 2.0**-10, 1.0)
+    return heat * scale / jnp.where(top > 0, top * scale, 1)
+
+
+def as_array(name: str, values: Any) -> jax.Array:
+    """A JAX array of anything like an array, or TypeError."""
+    try:
+        return jnp.asarray(values if hasattr(values, "dtype") else np.asarray(values))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{name}` must be one array, got {type(values).__name__}; of several "
+            "arrays pass one at a time."
+        ) from error
 
 
 def is_concrete(value: Any) -> bool:

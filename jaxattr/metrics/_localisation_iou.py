@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage  # A dependency of JAX.
 
@@ -14,7 +13,7 @@ from jaxattr.metrics._boxes import (
     has_box,
     mask_to_boxes,
 )
-from jaxattr.metrics._ground_truth import is_concrete, read_heatmap
+from jaxattr.metrics._ground_truth import as_array, is_concrete, read_heatmap
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
@@ -87,7 +86,7 @@ def localisation_iou(
             f"`thresholds` must be fractions in 0..1, not 0, got {thresholds!r}."
         )
     heat, _ = read_heatmap(heatmap, non_negative=True)
-    boxes, _ = check_boxes(jnp.asarray(boxes), heat.shape)
+    boxes, _ = check_boxes(as_array("boxes", boxes), heat.shape)
     # What was annotated, in whole pixels of the frame: all that a map can draw.
     boxes = mask_to_boxes(boxes_to_mask(boxes, heat.shape))
     annotated = np.asarray(has_box(boxes))

@@ -82,7 +82,7 @@ def pointing_game(
     """
     _check_tolerance(tolerance)
     heat, finite = read_heatmap(heatmap)
-    boxes, fit = check_boxes(as_array(boxes), heat.shape)
+    boxes, fit = check_boxes(as_array("boxes", boxes), heat.shape)
     return _pointing_game(heat, boxes, finite & fit, float(tolerance), legacy)
 
 
@@ -147,8 +147,9 @@ def _pointing_game(heat, boxes, valid, tolerance, legacy):
 
 @jax.jit(static_argnums=3)
 def _hit(heat, mask, valid, tolerance):
-    reach = int(tolerance)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    # Cut to the offsets that two pixels of one frame can have.
+    down, across = (min(int(tolerance), size - 1) for size in heat.shape[1:])
+    y, x = np.mgrid[-down : down + 1, -across : across + 1]
     disc = jnp.asarray(np.hypot(y, x) <= tolerance, heat.dtype)
     spread = jax.lax.conv_general_dilated(
         mask[:, None].astype(heat.dtype), disc[None, None], (1, 1), "SAME"

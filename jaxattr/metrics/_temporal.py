@@ -94,7 +94,7 @@ def temporal_iou(heatmap: jax.Array, window: jax.Array) -> TemporalIoU:
 
 
 def _read_window(window, num_frames):
-    window = as_array(window)
+    window = as_array("window", window)
     if window.shape != (num_frames,) or window.dtype != bool:
         raise ValueError(
             f"`window` must be bool [{num_frames}], one value a frame, got "

@@ -9,7 +9,7 @@ from PIL import Image
 
 import jaxattr
 import jaxattr_models
-from jaxattr.cli import _main, main
+from jaxattr.cli import _diagnose, _main, main
 from jaxattr.data import evidence, read_clip
 
 T = 16
@@ -122,6 +122,37 @@ def test_the_picture_has_a_row_for_each_part(run):
     with Image.open(next(run[1].iterdir()) / "saliency.png") as picture:
         assert picture.height > 4 * 168
         assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1000
+
+
+@jax.tree_util.register_static
+class Constant:
+    """A network that does not look at its clip."""
+
+    @property
+    def spec(self):
+        return jaxattr_models.evidence().spec
+
+    def __call__(self, clip):
+        return jax.numpy.zeros(len(evidence.CLASSES), clip.dtype)
+
+
+def test_a_constant_network_and_one_order_have_words_for_what_is_not_there(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(jaxattr_models, "build", lambda *_, **__: Constant())
+    noted = []
+    monkeypatch.setattr(
+        _diagnose.viz,
+        "contact_sheet",
+        lambda *_, notes, **__: noted.append(notes) or Image.new("RGB", (2, 3)),
+    )
+    frames = write_clip(tmp_path / "clip")
+    assert diagnose(tmp_path / "out", frames, method="saliency", shuffles=1) == 0
+    told = capsys.readouterr().err
+    assert "nan" not in told.lower()
+    assert "± – (one order)" in told
+    assert "saliency is 0 throughout" in told
+    assert noted == [{"static": "– (no heat)", "dynamic": "– (no heat)"}]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Settings files: what they may hold, and all that is wrong at once."""
 
+import jax
+import numpy as np
 import pytest
 
 from jaxattr.evaluation import METRICS, SettingsError, read_settings
@@ -142,6 +144,36 @@ def test_what_only_python_can_give_may_be_given():
         read_settings(raw)
     (method,) = read_settings(raw, needs=["params"]).methods
     assert method.name == "masking_model"
+
+
+def test_settings_of_map_metrics_are_tried_before_anything_runs():
+    wrong = {
+        "hit": {"tolerance": -3},
+        "pointing_game": {"tolerance": "a"},
+        "localisation_iou": {"thresholds": [0.0]},
+        "iou": {"threshold": 50},
+    }
+    entries = [{"name": name} | settings for name, settings in wrong.items()]
+    entries.append({"name": "iou", "label": "text", "threshold": "a"})
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"metrics": entries})
+    lines = [li for li in str(raised.value).splitlines() if "metrics[" in li]
+    told = ["tolerance", "tolerance", "thresholds", "threshold", "threshold"]
+    for number, (name, line) in enumerate(zip(told, lines, strict=True)):
+        assert f"metrics[{number}]: `{name}` must be" in line
+
+
+def test_overlap_at_a_share_of_the_largest_heat():
+    iou = METRICS["iou"].function
+    heat = np.array([[[0.1, 1.0, 0.6], [0.5, 0.4, 0.0]]], np.float32)
+    truth = np.array([[[False, True, False], [True, True, False]]])
+    assert float(iou(heat, truth)) == pytest.approx(2 / 4)
+    assert float(iou(heat, truth, threshold=0.7)) == pytest.approx(1 / 3)
+    assert float(iou(0 * heat, truth)) == pytest.approx(3 / 6)
+    for wrong in (heat * np.nan, np.where(heat > 0.9, np.inf, heat)):
+        with pytest.raises(ValueError, match="`heatmap` must be finite"):
+            iou(wrong, truth)
+        assert np.isnan(jax.jit(iou)(wrong, truth))
 
 
 def test_every_method_and_metric_can_be_named():

@@ -15,6 +15,9 @@ def test_it_is_the_entropy_of_absolute_values():
     np.testing.assert_allclose(complexity(jnp.asarray(heat)), want, rtol=1e-12)
     for scale in (-1.0, 1e-200, 1e250):  # Neither sign nor units matter.
         np.testing.assert_allclose(complexity(heat * scale), want, rtol=1e-12)
+    for scale in (1e-30, 1e38):  # The largest of float32 is 3.4e38.
+        single = (heat * scale).astype(np.float32)
+        np.testing.assert_allclose(complexity(single), want, rtol=1e-6)
 
 
 def test_its_range_runs_from_one_voxel_to_all():

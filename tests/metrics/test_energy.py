@@ -43,6 +43,16 @@ def test_only_frames_with_a_box_count_in_a_box():
         np.testing.assert_allclose(many.energy[0], metric(heat, boxes).energy)
 
 
+@pytest.mark.parametrize("metric", [energy, energy_in_box])
+def test_heat_whose_sum_is_too_large_for_its_dtype(metric):
+    big = (HEAT / 0.9 * 3e38).astype(np.float32)
+    assert float(metric(big, BOX).energy) == pytest.approx(0.7)
+    small = HEAT.astype(np.float32)
+    got = jax.grad(lambda heat: metric(heat, BOX).energy)(small)
+    inside = np.asarray(boxes_to_mask(BOX, HEAT.shape))
+    np.testing.assert_allclose(got, (inside - 0.7) / 2.0, atol=1e-6)
+
+
 def test_no_box_is_nan():
     boxes = np.full((1, 4), np.nan)
     assert np.isnan(energy_in_box(HEAT, boxes).energy)

@@ -118,7 +118,14 @@ def test_jit_and_vmap_equal_the_loop():
 
 def test_bad_input_of_the_game_is_named():
     heat = np.ones(SHAPE)
-    for box in [(4.0, 2, 3, 5), (20.0, 2, 25, 5), (2, 3, np.nan, 5), (-9.0, 0, -2, 5)]:
+    for box in [
+        (4.0, 2, 3, 5),
+        (20.0, 2, 25, 5),
+        (2, 3, np.nan, 5),
+        (-9.0, 0, -2, 5),
+        (2, 3, np.inf, 5),
+        (-np.inf, 3, 4, 5),
+    ]:
         boxes = np.array(BOXES)
         boxes[2] = box
         with pytest.raises(ValueError, match="in frame 2"):
@@ -159,7 +166,7 @@ def test_hit_allows_three_pixels_within_the_frame(mask, at, expected):
     assert float(hit(point(at, mask.shape), mask).hit) == expected
 
 
-@pytest.mark.parametrize("tolerance", [0, 1, 2.3, 3])
+@pytest.mark.parametrize("tolerance", [0, 1, 2.3, 3, 7.5, 5e4])
 def test_hit_at_every_voxel_and_its_chance(mask, tolerance):
     t, y, x = np.nonzero(mask)
     near = np.zeros(mask.shape)
