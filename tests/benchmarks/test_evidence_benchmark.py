@@ -169,6 +169,10 @@ def test_costly_methods_explain_few_clips(tmp_path):
         p for p in parts if p.folder.parts[-2:] == ("expected_gradients", "maps")
     ]
     assert given.settings["methods"][0]["baselines"] == {"kind": "train", "clips": 16}
+
+
+@pytest.mark.slow
+def test_the_reference_is_of_all_families():
     reference = evidence._train("evidence_3d")
     assert {sample.group for sample in reference} == set(clips.FAMILIES)
     assert all("train" in name for name in reference.names)
