@@ -24,13 +24,20 @@ class Estimates(NamedTuple):
 def estimates(
     by_clip: np.ndarray, groups: np.ndarray, num: int, seed: int
 ) -> Estimates:
-    """[N, A, B] -> [A, B]; one of B at a time, for memory."""
+    """[N, A, B] -> [A, B]; one of B at a time, for memory.
+
+    No interval where a group has a single clip: drawing says nothing of it, and a draw
+    without it would be of other groups.
+    """
     ends = [
         interval(macro_draws(by_clip[..., k], groups, num=num, seed=seed))
         for k in range(by_clip.shape[2])
     ]
     low, high = np.moveaxis(np.array(ends), 0, 2)
-    return Estimates(macro_mean(by_clip, groups), low, high)
+    counts = [(~np.isnan(by_clip[groups == group])).sum(0) for group in set(groups)]
+    alone = (np.array(counts).reshape(-1, *by_clip.shape[1:]) == 1).any(0)
+    ends = (np.where(alone, np.nan, end) for end in (low, high))
+    return Estimates(macro_mean(by_clip, groups), *ends)
 
 
 def known_mean(values: np.ndarray, axis: int) -> np.ndarray:

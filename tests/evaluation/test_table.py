@@ -320,3 +320,25 @@ def test_draws_leave_holes_and_empty_groups_out():
     assert np.isnan(got[:, 3]).any()
     low, high = interval(got)
     assert (low[3], high[3]) == (2, 2)
+
+
+def test_a_group_of_one_clip_has_no_interval_and_no_mark():
+    """Drawn without that clip, a mean would be of the other groups alone."""
+    rng = np.random.default_rng(1)
+    records = [
+        {
+            **{"network": "n", "data": group, "group": group, "clip": str(clip)},
+            **{"metric": "auprc", "direction": "higher", "seconds": None},
+            **{"method": method, "value": level + 0.01 * rng.normal(), "status": "ok"},
+        }
+        for group in ("a", "b")
+        for clip in range(5)
+        for method, level in (("base", 0.1), ("many", 0.9), ("once", 0.9))
+        if method != "once" or clip == 0
+    ]
+    (table,) = tabulate(records, baseline="base", num=NUM)
+    once, many = table.methods.index("once"), table.methods.index("many")
+    assert table.marks[:, 0][[once, many]].tolist() == [0, 1]
+    assert np.isnan([table.scores.low[once, 0], table.scores.high[once, 0]]).all()
+    assert table.scores.mean[once, 0] == pytest.approx(0.9, abs=0.05)
+    assert table.scores.high[many, 0] - table.scores.low[many, 0] < 0.05
