@@ -20,9 +20,6 @@ from jaxattr.evaluation._evidence import find_certified
 from jaxattr.evaluation._networks import check_weights
 from jaxattr_models.weights import locate
 
-# Nothing may be tuned on it, as on the families that are `test_only`: it is the one
-# kind without a convolution or attention over time.
-TEST_ONLY_NETWORKS = ("evidence_lstm",)
 # Kinds of network that are right on 95 % of the clips of these families alone, of other
 # families on fewer; see docs/evidence-networks.md. All others are of all families.
 CLAIMED = {
@@ -104,7 +101,8 @@ def choose_networks(names: Sequence[str] | None, split: str) -> list[tuple[str, 
     ]
     for name in names or ():
         check_known("networks", name.partition("/")[0], known)
-    chosen = _allowed("networks", names, families, set(TEST_ONLY_NETWORKS), split)
+    tested = {name for name, model in known.items() if model.test_only}
+    chosen = _allowed("networks", names, families, tested, split)
     pairs = []
     for name, _, weights in (text.partition("/") for text in chosen):
         every = [weights] if weights else list(known[name].weights)

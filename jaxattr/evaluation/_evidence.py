@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from jaxattr.data import Samples, evidence
+from jaxattr.data.evidence._samples import check_split
 
 _BLOCK, _LOOK = 32, 8  # Judged at once; looked at for every clip wanted, at most.
 
@@ -30,12 +31,10 @@ def check_evidence(
     seed: int = 0,
 ) -> None:
     """Raises ValueError for what `evidence_samples` could not make."""
-    evidence.labels(family)
+    check_split(family, split)
     evidence.split_key(split, seed=seed)
     if num is None:
         raise ValueError("`clips` is missing: a family has no end.")
-    if split == "dev" and evidence.FAMILIES[family].test_only:
-        raise ValueError(f"`family` {family!r} is only ever tested on: not on 'dev'.")
 
 
 def evidence_samples(

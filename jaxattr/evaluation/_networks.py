@@ -81,6 +81,14 @@ def check_weights(name: str, weights: Any, base: pathlib.Path) -> None:
         raise ValueError(f"`weights` {weights!r} is no file{nearest(weights, known)}")
 
 
+def is_test_only(name: str) -> bool:
+    """Whether a network of this package is one on which nothing may be tuned."""
+    import jaxattr_models
+
+    model = jaxattr_models.models().get(name)
+    return model is not None and model.test_only
+
+
 def _digest(f) -> str | None:
     """SHA-256 over dtype, shape and bytes of the arrays, in the order of the pytree."""
     leaves, _ = split(f)

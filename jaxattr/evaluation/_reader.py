@@ -14,7 +14,7 @@ from jaxattr._checking import NoNetwork, nearest
 from jaxattr._heatmap import to_heatmap
 from jaxattr.evaluation._methods import RUNNABLE
 from jaxattr.evaluation._metrics import METRICS
-from jaxattr.evaluation._networks import check_weights
+from jaxattr.evaluation._networks import check_weights, is_test_only
 from jaxattr.evaluation._settings import Choice, Settings
 from jaxattr.evaluation._sources import Source
 
@@ -72,6 +72,7 @@ class Reader:
             ]
             made[section] = tuple(choice for choice in choices if choice)
             self._check_labels(section, made[section])
+        self._check_tuning(made["networks"], made["data"])
         return Settings(seed=seed, clips=clips, base=self.base, **made)
 
     def _networks(self, entry, where, clips):
@@ -207,6 +208,24 @@ class Reader:
         for key in unknown:
             self.wrong.append(f"{where}: no key `{key}`{nearest(key, sorted(known))}")
         return not unknown
+
+    def _check_tuning(self, networks, data):
+        """Nothing is tuned on what is kept for tests."""
+        tuning = [
+            choice.label
+            for choice in data
+            if choice.name == "evidence" and choice.settings.get("split") == "dev"
+        ]
+        for choice in networks:
+            if (
+                tuning
+                and choice.name not in self.networks
+                and is_test_only(choice.name)
+            ):
+                self.wrong.append(
+                    f"networks: {choice.name} is only ever tested on, and split 'dev', "
+                    f"of {', '.join(tuning)}, is for tuning."
+                )
 
     def _check_clips(self, what, clips):
         if not (clips is None or _is_count(clips, 1)):

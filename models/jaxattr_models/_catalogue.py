@@ -25,6 +25,7 @@ class Model:
       num_classes: by default.
       num_parameters: with as many classes; statistics of batch norm not counted.
       head: the parameter whose length is the number of classes.
+      test_only: whether nothing may be tuned on it, as on some families of evidence.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Model:
     num_classes: int
     num_parameters: int
     head: str
+    test_only: bool = False
 
     @property
     def weights(self) -> dict[str, Weights]:
@@ -131,6 +133,7 @@ _TABLE = (
         24,
         101_096,
         "head/bias",
+        test_only=True,  # The one kind without a convolution or attention over time.
     ),
     Model(
         "evidence_transformer",

@@ -63,15 +63,26 @@ def test_evidence_as_records(tmp_path):
     np.testing.assert_array_equal(records_mask, expected)
 
 
+def test_a_family_that_is_only_tested_on_has_no_records_to_tune_on(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    from jaxattr.data import builders
+
+    config = builders.EvidenceConfig(name="one", family="or", num=1)
+    builder = builders.Evidence(data_dir=tmp_path, config=config)
+    builder.download_and_prepare()
+    assert list(builder.info.splits) == ["test"]
+
+
 def test_names_are_unique_over_families_splits_and_seeds():
     names = [
         name
         for family in evidence.FAMILIES
         for split in ("train", "dev", "test")
+        if not (split == "dev" and evidence.FAMILIES[family].test_only)
         for seed in (0, 1)
         for name in evidence.samples(family, split=split, num=3, seed=seed).names
     ]
-    assert len(set(names)) == len(names) == 7 * 3 * 2 * 3
+    assert len(set(names)) == len(names) == (7 * 3 - 1) * 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -79,6 +90,7 @@ def test_names_are_unique_over_families_splits_and_seeds():
     [
         ({"family": "motoin"}, "motion"),
         ({"split": "val"}, "`split`"),
+        ({"family": "or", "split": "dev"}, "'or' is only ever tested on"),
         ({"num": 0}, "`num`"),
         ({"indices": [1, 1]}, "`indices`"),
         ({"indices": [-1]}, "`indices`"),

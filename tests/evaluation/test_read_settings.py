@@ -1,5 +1,7 @@
 """Settings files: what they may hold, and all that is wrong at once."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -190,3 +192,24 @@ def test_every_method_and_metric_can_be_named():
     settings = read_settings(raw)
     assert len(settings.methods) > 45
     assert len(settings.metrics) == len(METRICS)
+
+
+def test_a_network_that_is_only_tested_on_is_refused_where_one_tunes(tmp_path):
+    lstm = GOOD.replace("evidence_3d", "evidence_lstm")
+    assert read(tmp_path, lstm).networks[0].name == "evidence_lstm"
+    tuned = lstm.replace('"order"', '"order"\nsplit = "dev"')
+    with pytest.raises(SettingsError, match="evidence_lstm is only ever tested on"):
+        read(tmp_path, tuned)
+    read(tmp_path, tuned.replace("evidence_lstm", "evidence_3d"))
+
+
+def test_the_documentation_has_the_direction_of_every_metric():
+    docs = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
+    told = {}
+    for line in docs.read_text().splitlines():
+        if line.startswith("| `"):
+            name, _, direction, *_ = (cell.strip() for cell in line[1:].split("|"))
+            told[name.strip("`")] = direction
+    told["average_drop"], told["average_increase"] = told["average_drop"].split(", ")
+    for name, metric in METRICS.items():
+        assert told[name].startswith(metric.direction), name

@@ -27,6 +27,8 @@ class EvidenceConfig(tfds.core.BuilderConfig):
 class Evidence(RecordBuilder):
     """Samples 0 to `num` of the splits "dev" and "test" of a family.
 
+    A family that is `test_only` has no "dev".
+
     `Evidence(config="order", data_dir="data").download_and_prepare()` renders them;
     there is nothing to bring. Frames are PNG, so a voxel differs from the rendered one
     by at most half a grey level, 0.008 in network units.
@@ -47,7 +49,9 @@ class Evidence(RecordBuilder):
 
     def _split_generators(self, dl_manager):
         del dl_manager  # Nothing is downloaded.
-        return {s: self._generate_examples(s) for s in ("dev", "test")}
+        tested = FAMILIES[self.builder_config.family].test_only
+        splits = ("test",) if tested else ("dev", "test")
+        return {split: self._generate_examples(split) for split in splits}
 
     def _generate_examples(self, split):
         config = self.builder_config

@@ -72,10 +72,10 @@ def samples(
       under one name.
 
     Raises:
-      ValueError: there is no such family or split, or no or a negative index.
+      ValueError: there is no such family or split, nothing may be tuned on the family,
+        or no or a negative index.
     """
-    find(family)
-    split_key(split)
+    check_split(family, split)
     chosen = tuple(int(i) for i in (range(num) if indices is None else indices))
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
         raise ValueError(
@@ -83,3 +83,13 @@ def samples(
             f"{num} and {indices!r:.80}."
         )
     return EvidenceSamples(family, split, chosen, seed)
+
+
+def check_split(family: str, split: str) -> None:
+    """Raises ValueError unless a family has such a split."""
+    test_only = find(family).test_only
+    split_key(split)
+    if split == "dev" and test_only:
+        raise ValueError(
+            f"`family` {family!r} is only ever tested on: `split` must not be 'dev'."
+        )
