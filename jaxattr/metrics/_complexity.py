@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxattr._clip import widen
-from jaxattr.metrics._ground_truth import over_maximum
+from jaxattr.metrics._ground_truth import below_one
 from jaxattr.metrics._inputs import check_finite
 
 
@@ -47,6 +47,6 @@ def complexity(heatmap: Any) -> jax.Array:
 def _entropy(heatmap):
     # Over the maximum first: the sum can then neither overflow nor vanish. An all-zero
     # map is read as the constant it is.
-    heat = over_maximum(jnp.abs(widen(heatmap)))
+    heat = below_one(jnp.abs(widen(heatmap)))
     heat = jnp.where(heat.max() == 0, 1, heat)
     return jax.scipy.special.entr(heat / heat.sum()).sum()

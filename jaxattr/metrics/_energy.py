@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxattr.metrics._boxes import boxes_to_mask, check_boxes, has_box
 from jaxattr.metrics._ground_truth import (
     as_array,
-    over_maximum,
+    below_one,
     poison,
     read_heatmap,
     read_mask,
@@ -89,7 +89,7 @@ def energy_in_box(heatmap: jax.Array, boxes: jax.Array) -> Energy:
 
 @jax.jit
 def _energy(heat, mask, counted, valid):
-    heat = over_maximum(jnp.where(counted[:, None, None], heat, 0))
+    heat = below_one(jnp.where(counted[:, None, None], heat, 0))
     total = heat.sum()
     share = jnp.where(mask, heat, 0).sum() / jnp.where(total > 0, total, 1)
     voxels = counted.sum().astype(heat.dtype) * (heat.size // len(heat))

@@ -73,16 +73,16 @@ def poison(result: Any, valid: jax.Array) -> Any:
     )
 
 
-def over_maximum(heat: jax.Array) -> jax.Array:
-    """A heat map that is not negative over its largest value: no sum can overflow.
+def below_one(heat: jax.Array) -> jax.Array:
+    """A heat map over the power of two above its absolute values: no sum can overflow.
 
-    For what does not depend on the scale: no gradient goes through the maximum.
+    For what does not depend on the scale: nothing is rounded, and no gradient goes
+    through the maximum.
     """
-    top = jax.lax.stop_gradient(heat.max())
-    # Compilers multiply by the reciprocal, which is flushed to 0 for a top near the end
-    # of float32.
-    scale = jnp.where(top > 1, 2.0**-10, 1.0)
-    return heat * scale / jnp.where(top > 0, top * scale, 1)
+    _, power = jnp.frexp(jax.lax.stop_gradient(jnp.abs(heat).max()))
+    # In two steps: one over a power near the end of float32 is flushed to 0.
+    one, half = jnp.ones((), heat.dtype), power // 2
+    return heat * jnp.ldexp(one, -half) * jnp.ldexp(one, half - power)
 
 
 def as_array(name: str, values: Any) -> jax.Array:

@@ -72,7 +72,7 @@ def pointing_game(
     Raises:
       ValueError: shapes that do not fit, a heat map that is not finite, a box that is
         upside down or outside the frame, a negative tolerance.
-      TypeError: a heat map that is not floating point.
+      TypeError: a heat map that is not floating point, `legacy` that is no bool.
 
     References:
       Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016,
@@ -81,6 +81,8 @@ def pointing_game(
       WACV 2021, https://arxiv.org/abs/2005.00375.
     """
     _check_tolerance(tolerance)
+    if not isinstance(legacy, bool):
+        raise TypeError(f"`legacy` must be True or False, got {legacy!r}.")
     heat, finite = read_heatmap(heatmap)
     boxes, fit = check_boxes(as_array("boxes", boxes), heat.shape)
     return _pointing_game(heat, boxes, finite & fit, float(tolerance), legacy)

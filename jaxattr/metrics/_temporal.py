@@ -5,7 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxattr.metrics._ground_truth import as_array, is_concrete, poison, read_heatmap
+from jaxattr.metrics._ground_truth import (
+    as_array,
+    below_one,
+    is_concrete,
+    poison,
+    read_heatmap,
+)
 
 
 class TemporalPointing(NamedTuple):
@@ -108,14 +114,14 @@ def _read_window(window, num_frames):
 
 @jax.jit
 def _pointing(heat, window, valid):
-    frame = heat.sum((1, 2)).argmax().astype(jnp.int32)
+    frame = below_one(heat).sum((1, 2)).argmax().astype(jnp.int32)
     hit, chance = window[frame].astype(heat.dtype), window.mean(dtype=heat.dtype)
     return poison(TemporalPointing(hit, frame, chance), valid)
 
 
 @jax.jit
 def _iou(heat, window, valid):
-    frames = heat.sum((1, 2))
+    frames = below_one(heat).sum((1, 2))
     hot = frames >= (frames.max() + frames.min()) / 2
     both, either = ((x.sum()).astype(heat.dtype) for x in (hot & window, hot | window))
     result = TemporalIoU(both / either, hot, window.mean(dtype=heat.dtype))

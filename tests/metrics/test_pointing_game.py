@@ -83,6 +83,11 @@ def test_legacy_swaps_row_and_column_and_counts_frames_without_a_box():
     assert pointing_game(swapped, boxes, tolerance=1, legacy=True).accuracy == 1
 
 
+def test_legacy_is_a_bool():
+    with pytest.raises(TypeError, match="`legacy` must be True or False, got 'both'"):
+        pointing_game(np.ones(SHAPE), BOXES, legacy="both")
+
+
 def test_chance_is_what_random_pixels_get():
     # Over every pixel that can be the largest: an exact mean, by enumeration.
     for legacy in (False, True):

@@ -62,6 +62,15 @@ def test_the_sum_of_a_frame_counts_not_its_peak():
     assert temporal_pointing(heat, WINDOW).frame == 1
 
 
+def test_sums_of_a_frame_do_not_overflow():
+    heat = film([0, 3, 4, 1, 0]) * 0.9e38  # The largest of float32 is 3.4e38.
+    heat = np.repeat(heat.astype(np.float32), 3, 1)
+    with np.errstate(over="ignore"):
+        assert np.isinf(heat.sum((1, 2))).any()
+    assert temporal_iou(heat, WINDOW).hot.tolist() == [False, True, True, False, False]
+    assert temporal_pointing(heat, WINDOW).frame == 2
+
+
 def test_vmap_equals_loop():
     rng = np.random.default_rng(0)
     heats, windows = rng.normal(size=(6, 5, 7, 9)), rng.random((6, 5)) < 0.5
