@@ -28,24 +28,6 @@ SUBSTITUTES = {
     "insertion, noise": "noise",
 }
 FOUND = ("auprc", "hit", "energy", "insertion")
-# What a method must be able to see; the first that names it, or else by its family.
-SEES = {
-    "outputs": ("rise", "occlusion", "lime", "kernel_shap", "greedy_regions"),
-    "outputs, a layer": ("score_cam",),
-    "a layer": ("cam", "saliency_tubes", "masking_model"),
-    "layers": ("class_feature_pyramids",),
-    "gradients, layers": ("perceptual_ball", "channel_extremal_perturbation"),
-    "the program": ("fgvis", "guided_grad_cam"),
-    "attention maps": ("attention_rollout",),
-}
-FAMILY_SEES = {
-    "control": "the clip",
-    "gradient": "gradients",
-    "perturbation": "gradients",
-    "layers": "gradients, a layer",
-    "rules": "the program",
-    "attention": "gradients, attention maps",
-}
 SETTINGS = ("perturbation", "substitute")  # Of methods that hide voxels.
 # Methods that do so, or go the way there, without such a setting; grey is 0 in units of
 # the network.
@@ -156,15 +138,10 @@ def access(table: evaluation.Table) -> str:
         costs = table.costs.gradients[row], table.costs.memory[row] / 1e6
         cells = ["–" if math.isnan(cost) else f"{cost:.3g}" for cost in costs]
         cells += [_short(table.scores.mean[row, place]) for place in places]
-        lines.append(f"| {label} | {_sees(_name(label))} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {label} | {RUNNABLE[_name(label)].sees} | {' | '.join(cells)} |"
+        )
     return "\n".join(lines) + "\n"
-
-
-def _sees(name):
-    return next(
-        (what for what, names in SEES.items() if name in names),
-        FAMILY_SEES.get(RUNNABLE[name].family, "–"),
-    )
 
 
 def _name(label):

@@ -294,7 +294,7 @@ def _write(args, folders, cells):
         results.records, by="group", baseline=BASELINE if BASELINE in names else None
     )
     parts = [
-        evaluation.to_markdown(tables, results.notes),
+        evaluation.to_markdown(tables, results.notes, results.scales),
         rejection(cells),
         headline(evaluation.read_results(*folders).records),
         matrix(tables[0], args.methods),

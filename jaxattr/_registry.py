@@ -19,6 +19,8 @@ class Method(NamedTuple):
       transform: `transform(f, **settings) -> explain`.
       family: "gradient", "layers", "rules", "attention" or "perturbation".
       random: whether `explain` needs a key.
+      sees: of a network: "outputs", "gradients", "layers", "attention maps" or "the
+        program"; or the clip, if it asks none.
       gradients: settings -> gradient evaluations per clip, for estimates of time.
       heatmap: shape [T, H, W, ...] of its values -> settings of `to_heatmap`.
       needs: settings without which it cannot run, such as `baselines`.
@@ -31,6 +33,7 @@ class Method(NamedTuple):
     transform: Callable[..., Callable[..., Any]]
     family: str
     random: bool
+    sees: str
     gradients: Callable[[Mapping[str, Any]], float]
     heatmap: Callable[[tuple[int, ...]], Mapping[str, Any]]
     needs: tuple[str, ...] = ()
@@ -70,29 +73,31 @@ def _given(f, *, transform, inputs):
 
 def _gradient(name, gradients, *, random=False, needs=(), heatmap=voxels):
     transform = getattr(gradient, name)
-    return Method(name, transform, "gradient", random, gradients, heatmap, needs)
-
-
-def _layers(name, gradients=1):
     return Method(
-        name, getattr(layers, name), "layers", False, lambda s: gradients, cells
+        name, transform, "gradient", random, "gradients", gradients, heatmap, needs
     )
+
+
+def _layers(name, gradients=1, *, sees="gradients, a layer"):
+    transform = getattr(layers, name)
+    return Method(name, transform, "layers", False, sees, lambda s: gradients, cells)
 
 
 def _rules(name, heatmap=voxels, gradients=1):
     transform = getattr(rules, name)
-    return Method(name, transform, "rules", False, lambda s: gradients, heatmap)
+    return Method(
+        name, transform, "rules", False, "the program", lambda s: gradients, heatmap
+    )
 
 
-def _attention(name):
+def _attention(name, *, sees="gradients, attention maps"):
     transform = getattr(attention, name)
-    return Method(name, transform, "attention", False, lambda s: 1, cells)
+    return Method(name, transform, "attention", False, sees, lambda s: 1, cells)
 
 
 def _extremal(name):
-    transform = getattr(perturbation, name)
     areas = MappingProxyType({"areas": (0.05, 0.1, 0.15)})
-    return Method(name, transform, "perturbation", False, _steps, masks, (), areas)
+    return _masks(name, _steps, heatmap=masks)._replace(settings=areas)
 
 
 def _fgvis(settings):
@@ -101,9 +106,9 @@ def _fgvis(settings):
     return searches * settings.get("num_iterations", 500)
 
 
-def _masks(name, gradients, *, random=False, heatmap=cells, needs=()):
+def _masks(name, gradients, *, random=False, heatmap=cells, sees="gradients"):
     transform = getattr(perturbation, name)
-    return Method(name, transform, "perturbation", random, gradients, heatmap, needs)
+    return Method(name, transform, "perturbation", random, sees, gradients, heatmap)
 
 
 def _steps(settings):
@@ -116,12 +121,10 @@ def _adam_steps(settings):
     return settings.get("num_iterations") or 300
 
 
-def _black_box(name, gradients, *, random=False, segments=False):
-    transform = getattr(perturbation, name)
+def _black_box(name, gradients, *, random=False, segments=False, sees="outputs"):
     inputs = MappingProxyType({"segments": _segments} if segments else {})
-    return Method(
-        name, transform, "perturbation", random, gradients, cells, inputs=inputs
-    )
+    method = _masks(name, gradients, random=random, sees=sees)
+    return method._replace(inputs=inputs)
 
 
 def _sets(settings):
@@ -154,9 +157,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: len(s.get("levels", range(5))),
                 heatmap=cells,
             ),
-            _layers("cam"),
-            _layers("saliency_tubes"),
-            _layers("class_feature_pyramids"),
+            _layers("cam", sees="a layer"),
+            _layers("saliency_tubes", sees="a layer"),
+            _layers("class_feature_pyramids", sees="layers"),
             _layers("grad_cam"),
             _layers("grad_cam_pp"),
             _layers("xgrad_cam"),
@@ -165,27 +168,21 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _layers("linear_approximation")._replace(heatmap=voxels),
             _layers("zoom_cam", 4),
             # A forward pass for each of the 512 channels of R(2+1)D-18's last layer.
-            _layers("score_cam", 170),
-            _layers("guided_grad_cam", 2)._replace(heatmap=voxels),
+            _layers("score_cam", 170, sees="outputs, a layer"),
+            _layers("guided_grad_cam", 2, sees="the program")._replace(heatmap=voxels),
             _rules("guided_backprop"),
             _rules("deconvnet"),
             _rules("excitation_backprop", cells),
             _rules("lrp"),
             _rules("deep_taylor"),
             _rules("deep_lift", gradients=2),
-            _attention("attention_rollout"),
+            _attention("attention_rollout", sees="attention maps"),
             _attention("gradient_rollout"),
             _attention("transformer_attribution"),
             _extremal("extremal_perturbation"),
             _extremal("step"),
-            Method(
-                "fgvis",
-                perturbation.fgvis,
-                "perturbation",
-                True,
-                _fgvis,
-                cells,
-                settings=MappingProxyType({"sparsity": 1.0, "num_iterations": 100}),
+            _masks("fgvis", _fgvis, random=True, sees="the program")._replace(
+                settings=MappingProxyType({"sparsity": 1.0, "num_iterations": 100})
             ),
             _masks("temporal_mask", _adam_steps),
             _masks("meaningful_perturbation", _adam_steps, random=True),
@@ -200,14 +197,19 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 random=True,
             ),
             # A forward pass takes a third of a gradient.
-            _masks("masking_model", lambda s: 1 / 3, needs=("params",)),
+            _masks("masking_model", lambda s: 1 / 3, sees="a layer")._replace(
+                needs=("params",)
+            ),
             _masks(
                 "perceptual_ball",
                 lambda s: 2 * s.get("num_iterations", 100),
                 heatmap=voxels,
+                sees="gradients, layers",
             ),
             _extremal("frequency_extremal_perturbation"),
-            _extremal("channel_extremal_perturbation")._replace(heatmap=cells),
+            _extremal("channel_extremal_perturbation")._replace(
+                heatmap=cells, sees="gradients, layers"
+            ),
             # A forward pass takes a third of a gradient.
             _black_box("rise", lambda s: s.get("num_masks", 4000) / 3, random=True),
             _black_box("occlusion", lambda s: 395),  # Of 16 frames of 112 x 112.
@@ -223,8 +225,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 lambda s: s.get("num_regions", 8) * s.get("num_segments", 64) / 3,
                 segments=True,
             ),
-            _black_box("xrai", lambda s: 2 * s.get("num_steps", 25), segments=True),
-            _black_box("swag", lambda s: 1, segments=True),
+            _black_box(
+                "xrai",
+                lambda s: 2 * s.get("num_steps", 25),
+                segments=True,
+                sees="gradients",
+            ),
+            _black_box("swag", lambda s: 1, segments=True, sees="gradients"),
         )
     }
 )

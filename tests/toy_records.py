@@ -55,6 +55,7 @@ def make(num_clips=5, num_methods=4, seed=0):
 
 def _torn(network, methods):
     why = {"status": "undecodable", "message": "torn", "clip": "torn", "seconds": None}
+    why |= {"gradients": 2.0}  # Of the method's settings, whatever the clip.
     return [
         record(99, method, metric, None, network, "evidence") | why
         for method, metric in itertools.product(methods, DIRECTIONS)
@@ -67,7 +68,7 @@ def write(out, records):
         "networks": {"conv": {}, "lstm": {}},
         "data": {"evidence": {}, "others": {}},
         "methods": dict.fromkeys(r["method"] for r in records),
-        "metrics": dict.fromkeys(r["metric"] for r in records),
+        "metrics": {r["metric"]: {"name": r["metric"]} for r in records},
     }
     clips = {
         "conv": {

@@ -47,7 +47,7 @@ def table(
     if format == "csv":
         text = evaluation.to_csv(tables)
     else:
-        text = evaluation.to_markdown(tables, found.notes)
+        text = evaluation.to_markdown(tables, found.notes, found.scales)
     for note in found.notes:
         console.print(escape(note))
     if out is None:

@@ -7,7 +7,7 @@ from jaxattr.evaluation._folder import FolderError
 from jaxattr.evaluation._join import join_records
 from jaxattr.evaluation._long import to_csv
 from jaxattr.evaluation._markdown import to_markdown
-from jaxattr.evaluation._metrics import METRICS, Metric, Path
+from jaxattr.evaluation._metrics import METRICS, Metric, Path, Scale
 from jaxattr.evaluation._read_settings import read_settings
 from jaxattr.evaluation._results import Results, read_results
 from jaxattr.evaluation._settings import Choice, Settings, SettingsError
@@ -31,6 +31,7 @@ __all__ = [
     "Path",
     "Reliabilities",
     "Results",
+    "Scale",
     "Settings",
     "SettingsError",
     "Source",

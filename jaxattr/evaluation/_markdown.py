@@ -1,25 +1,34 @@
 """Tables as Markdown, rounded for reading."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
+from jaxattr.evaluation._metrics import Scale
 from jaxattr.evaluation._missing import reasons
 from jaxattr.evaluation._table import Table
 
 _REASONS = 20  # Lines of what is missing; the CSV has all.
 
 
-def to_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+def to_markdown(
+    tables: Sequence[Table],
+    notes: Sequence[str] = (),
+    scales: Mapping[str, Scale] = MappingProxyType({}),
+) -> str:
     """Markdown of what `tabulate` returns.
 
     Args:
       tables: the first with all its tables; of the others only the scores.
       notes: sentences that say what is not in them.
+      scales: of metrics, to be told below their scores; see `Results`.
     """
     whole, *parts = tables
     pieces = [_legend(whole), _scores(whole), *(f"- {note}" for note in notes)]
+    if any(metric in scales for metric in whole.metrics):
+        pieces += ["## What the scores are", _scales(whole, scales)]
     for part in parts:
         pieces += [f"## {part.part}", _scores(part)]
     if len(whole.metrics) > 1:
@@ -77,6 +86,15 @@ def _scores(table: Table):
             row.append(f"{cell} ({count})" if 0 < count < most[k] else cell)
         rows.append(row)
     return _table(heads, rows)
+
+
+def _scales(table, scales):
+    rows = [
+        [metric, "higher" if higher else "lower", *scales[metric]]
+        for metric, higher in zip(table.metrics, table.higher)
+        if metric in scales
+    ]
+    return _table(["metric", "better", "range", "chance"], rows)
 
 
 def _tau(table):

@@ -16,7 +16,13 @@ def _as_it_is(shape):
 def _control(kind):
     transform = functools.partial(control, kind=kind)
     return Method(
-        kind, transform, "control", kind == "random", lambda s: 0.0, _as_it_is
+        kind,
+        transform,
+        "control",
+        kind == "random",
+        "the clip",
+        lambda s: 0.0,
+        _as_it_is,
     )
 
 

@@ -25,6 +25,18 @@ class Path(NamedTuple):
     shown: Any
 
 
+class Scale(NamedTuple):
+    """What a number of a metric is to be held against.
+
+    Attributes:
+      range: of its values, in words.
+      chance: what a map gets that knows nothing, in words.
+    """
+
+    range: str
+    chance: str
+
+
 class Metric(NamedTuple):
     """A metric as an evaluation sees it.
 
@@ -37,6 +49,7 @@ class Metric(NamedTuple):
         same with raw values for the heat map; "method":
         `function(method, f)(clip, target, key=key)`.
       direction: what is better, "higher" or "lower".
+      scale: its range and chance level.
       truth: which form of the annotation it compares with: "mask", "boxes" or "window".
       path: what it returns -> the scores that the number is of; None has no path.
     """
@@ -46,6 +59,7 @@ class Metric(NamedTuple):
     pick: Callable[[Any], Any]
     kind: Literal["map", "host", "network", "values", "method"]
     direction: str
+    scale: Scale
     truth: str | None = None
     path: Callable[[Any], Path] | None = None
 
@@ -124,53 +138,68 @@ def _gap(result):
     return Path(result.least_first - result.most_first, 1 - result.fraction)
 
 
-def _on_map(name, truth="mask", field=None, function=None):
+_MEASURED = "a random map's, measured"
+
+
+def _on_map(name, chance, truth="mask", field=None, function=None):
     pick = operator.attrgetter(field) if field else _itself
-    return Metric(
-        name, function or getattr(metrics, name), pick, "map", "higher", truth
-    )
+    function, scale = function or getattr(metrics, name), Scale("0 to 1", chance)
+    return Metric(name, function, pick, "map", "higher", scale, truth)
 
 
-def _on_network(name, field, direction, kind="network", function=None, path=None):
+def _on_network(
+    name, field, direction, scale, kind="network", function=None, path=None
+):
     function, pick = function or getattr(metrics, name), operator.attrgetter(field)
-    return Metric(name, function, pick, kind, direction, path=path)
+    return Metric(name, function, pick, kind, direction, Scale(*scale), path=path)
 
 
-def _on_method(name, field, direction):
-    return _on_network(name, field, direction, "method")
+def _on_method(name, field, direction, scale):
+    return _on_network(name, field, direction, scale, "method")
 
 
+_SCORE = ("that of the score, 0 to 1 of a probability", _MEASURED)
+_SPREAD = Scale("0 to the log of the number of voxels", "0.28 below the top, of noise")
+_LOSS = "that of a loss of score, -1 to 1 of a probability"
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            _on_network("insertion", "auc", "higher", path=_appearing),
-            _on_network("deletion", "auc", "lower", path=_vanishing),
-            _on_network("aopc", "aopc", "higher", path=_vanishing),
-            _on_network("abpc", "abpc", "higher", path=_gap),
-            _on_network("road", "mean", "lower", path=_vanishing),
-            _on_network("faithfulness", "correlation", "higher"),
-            _on_network("average_drop", "drop", "lower"),
+            _on_network("insertion", "auc", "higher", _SCORE, path=_appearing),
+            _on_network("deletion", "auc", "lower", _SCORE, path=_vanishing),
+            _on_network("aopc", "aopc", "higher", (_LOSS, _MEASURED), path=_vanishing),
+            _on_network("abpc", "abpc", "higher", (_LOSS, "0"), path=_gap),
+            _on_network("road", "mean", "lower", _SCORE, path=_vanishing),
+            _on_network("faithfulness", "correlation", "higher", ("-1 to 1", "0")),
+            _on_network("average_drop", "drop", "lower", ("0 to 1", _MEASURED)),
             _on_network(
-                "average_increase", "increase", "higher", function=metrics.average_drop
+                "average_increase",
+                "increase",
+                "higher",
+                ("0 to 1", _MEASURED),
+                function=metrics.average_drop,
             ),
-            _on_network("completeness", "residual", "lower", "values"),
-            _on_map("complexity", None)._replace(direction="lower"),
-            _on_map("auprc", field="auprc"),
-            _on_map("top_k_iou", field="iou"),
-            _on_map("iou", function=_iou),
-            _on_map("energy", field="energy"),
-            _on_map("energy_in_box", "boxes", "energy"),
-            _on_map("hit", field="hit"),
-            _on_map("pointing_game", "boxes", "accuracy"),
-            _on_map("localisation_iou", "boxes", "iou")._replace(kind="host"),
-            _on_map("temporal_pointing", "window", "hit"),
-            _on_map("temporal_iou", "window", "iou"),
-            _on_method("sanity_check", "spearman_abs", "lower")._replace(pick=_of_head),
-            _on_method("input_invariance", "spearman", "higher"),
-            _on_method("max_sensitivity", "relative", "lower"),
-            _on_method("infidelity", "scaled", "lower"),
-            _on_method("stability", "mean", "higher"),
+            _on_network("completeness", "residual", "lower", ("from 0", "1"), "values"),
+            _on_map("complexity", "", None)._replace(direction="lower", scale=_SPREAD),
+            _on_map("auprc", "share of evidence", field="auprc"),
+            _on_map("top_k_iou", "p / (2 - p) for a share p of evidence", field="iou"),
+            _on_map("iou", _MEASURED, function=_iou),
+            _on_map("energy", "share of evidence", field="energy"),
+            _on_map("energy_in_box", "the boxes' share", "boxes", "energy"),
+            _on_map("hit", "share of voxels on or near evidence", field="hit"),
+            _on_map("pointing_game", "share of pixels in a box", "boxes", "accuracy"),
+            _on_map("localisation_iou", _MEASURED, "boxes", "iou")._replace(
+                kind="host"
+            ),
+            _on_map("temporal_pointing", "share of such frames", "window", "hit"),
+            _on_map("temporal_iou", _MEASURED, "window", "iou"),
+            _on_method(
+                "sanity_check", "spearman_abs", "lower", ("-1 to 1", "0")
+            )._replace(pick=_of_head),
+            _on_method("input_invariance", "spearman", "higher", ("-1 to 1", "0")),
+            _on_method("max_sensitivity", "relative", "lower", ("from 0", "none")),
+            _on_method("infidelity", "scaled", "lower", ("from 0", "that of zeros")),
+            _on_method("stability", "mean", "higher", ("-1 to 1", "0")),
         )
     }
 )

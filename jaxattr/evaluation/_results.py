@@ -2,11 +2,12 @@
 
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxattr.evaluation._folder import FILE
 from jaxattr.evaluation._join import find_blocks
+from jaxattr.evaluation._metrics import METRICS, Scale
 from jaxattr.evaluation._records import read_block
 
 
@@ -16,10 +17,12 @@ class Results(NamedTuple):
     Attributes:
       records: read as they are asked for, once; in the order of the settings.
       notes: a line for every data set that was refused or is not done.
+      scales: range and chance level of the metrics, by label.
     """
 
     records: Iterator[dict[str, Any]]
     notes: tuple[str, ...]
+    scales: Mapping[str, Scale]
 
 
 def read_results(*outs: str | pathlib.Path) -> Results:
@@ -33,7 +36,7 @@ def read_results(*outs: str | pathlib.Path) -> Results:
     """
     if not outs:
         raise ValueError("`outs` must name at least one folder of an evaluation.")
-    blocks, notes = [], []
+    blocks, notes, scales = [], [], {}
     for out in map(pathlib.Path, outs):
         if not (out / FILE).exists():
             raise ValueError(
@@ -41,6 +44,9 @@ def read_results(*outs: str | pathlib.Path) -> Results:
             )
         kept = json.loads((out / FILE).read_text("utf-8"))
         settings = kept["settings"]
+        for label, metric in settings["metrics"].items():
+            if metric["name"] in METRICS:  # Else of another release.
+                scales[label] = METRICS[metric["name"]].scale
         found = find_blocks(out, len(settings["methods"]) * len(settings["metrics"]))
         for network in settings["networks"]:
             for data in settings["data"]:
@@ -49,7 +55,7 @@ def read_results(*outs: str | pathlib.Path) -> Results:
                 clips = kept["clips"].get(network, {}).get(data)
                 note = _note(clips, len(cell))
                 notes += [f"{network} on {data}: {note}"] if note else []
-    return Results(_read(blocks), tuple(notes))
+    return Results(_read(blocks), tuple(notes), scales)
 
 
 def _read(blocks: Sequence[Any]):

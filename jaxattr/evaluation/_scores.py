@@ -80,11 +80,11 @@ def gather(
         better = record["direction"] == "higher"
         if higher.setdefault(metric, better) != better:
             raise ValueError(f"metric {metric!r} has two directions: rename one.")
-        for field, known in costs.items():
-            if record.get(field) is not None:
-                known[_place(clips, key), network, method] = record[field]
         if record["status"] == "ok":
             clip = _place(clips, key)
+            for field, known in costs.items():
+                if record.get(field) is not None:
+                    known[clip, network, method] = record[field]
             places.extend((clip, network, method, name))
             values.append(record["value"])
             if record.get("curve") is not None:

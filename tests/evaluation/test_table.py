@@ -12,7 +12,7 @@ import toy_records
 import toys
 
 from jaxattr import metrics
-from jaxattr.evaluation import read_results, tabulate, to_csv, to_markdown
+from jaxattr.evaluation import Scale, read_results, tabulate, to_csv, to_markdown
 from jaxattr.evaluation._draws import interval, macro_draws
 
 NUM = 500
@@ -220,6 +220,13 @@ def test_what_is_missing_is_counted():
     assert "| refused | no boxes | c | hit | 18 | 18 |" in text
     assert "| undecodable | torn | all | all | 2 | 24 |" in text
     assert re.search(r"\| a \| .* \(17\)", text)  # Not finite on one.
+
+
+def test_range_and_chance_stand_below_the_scores():
+    tables = tabulate(toy_records.make(), num=NUM)
+    text = to_markdown(tables, scales={"hit": Scale("0 or 1", "a tenth")})
+    assert "| hit | higher | 0 or 1 | a tenth |" in text
+    assert "What the scores are" not in to_markdown(tables)
 
 
 def test_records_come_from_folders_that_are_not_done(tmp_path):
