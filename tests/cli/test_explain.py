@@ -124,7 +124,16 @@ def test_ctrl_c_leaves_what_was_finished(tmp_path, monkeypatch, capsys):
     assert "clip0" in (tmp_path / "out" / "index.html").read_text()
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C counts, though it is ignored in what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("heard")
 def test_a_swallowed_ctrl_c_stops_the_run_all_the_same(tmp_path, monkeypatch, capsys):
     paths = [write_frames(tmp_path / f"clip{i}", seed=i) for i in range(3)]
     save_report = _run.viz.save_report
