@@ -217,23 +217,26 @@ def test_chunk_changes_nothing(name):
         )
 
 
-class Counting(networks.Dataclass):
-    """Counts how often its Python runs."""
+def counting():
+    """A class of networks that counts how often its Python runs.
 
-    calls = 0
+    A new one each time: methods share what they traced of a network.
+    """
 
-    def __call__(self, x):
-        Counting.calls += 1
-        return super().__call__(x)
+    class Counting(networks.Dataclass):
+        calls = 0
 
+        def __call__(self, x):
+            Counting.calls += 1
+            return super().__call__(x)
 
-jax.tree_util.register_dataclass(Counting, ["kernel", "head"], ["attention"])
+    return jax.tree_util.register_dataclass(Counting, ["kernel", "head"], ["attention"])
 
 
 @every_method
 def test_one_trace_serves_every_network_clip_target_and_key(name):
+    Counting = counting()
     first, other = (Counting(**vars(make(name, "dataclass", i))) for i in (0, 1))
-    Counting.calls = 0
     a = explain_of(name, first)(networks.clip(0), 2, key=KEY)
     assert Counting.calls == 1
     b = explain_of(name, other)(networks.clip(1), 3, key=jax.random.key(1))
