@@ -120,7 +120,8 @@ SETTINGS = {
 OWN = {
     "meaningful_perturbation": {"perturbation": "fade"},
     "igos": {"perturbation": "fade", "sparsity": 0.0},
-    "igos_pp": {"perturbation": "fade", "sparsity": 0.0},
+    # On a coarse grid to hide everything, or nothing, is best; on the finest it is not.
+    "igos_pp": {"perturbation": "fade", "sparsity": 0.0, "grid": None},
     # Not trained; the networks have the same layers.
     "masking_model": {
         "params": init_masking_model(
