@@ -16,7 +16,7 @@ _PAUSE = 0.3  # Seconds; libgomp and libomp spin for at most 0.2.
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], Any]], repeats: int = 7
+    runs: Mapping[str, Callable[[], Any]], repeats: int = 7, *, warm_up: bool = True
 ) -> dict[str, list[float]]:
     """Seconds of every run, one round of all after another.
 
@@ -28,17 +28,18 @@ def interleaved(
     Args:
       runs: name -> function to time; what it returns is waited for.
       repeats: counted rounds.
+      warm_up: False counts the first round too, of runs that were warmed up before.
 
     Returns:
       name -> seconds of each round.
     """
     seconds = {name: [] for name in runs}
-    for round_ in range(repeats + 1):
+    for round_ in range(repeats + warm_up):
         for name, run in runs.items():
             time.sleep(_PAUSE)
             start = time.perf_counter()
             jax.block_until_ready(run())
-            if round_:
+            if round_ or not warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
