@@ -123,7 +123,9 @@ def fgvis(
     check_choice("game", game, get_args(Game))
     if not (isinstance(defend, (bool, np.bool_)) or defend == "both"):
         raise ValueError(f"`defend` must be True, False or 'both', got {defend!r}.")
-    check_weights(noise=noise, coupling=coupling, sparsity=sparsity or 0.0)
+    check_weights(noise=noise, coupling=coupling)
+    if sparsity is not None:
+        check_weights(sparsity=sparsity)
     check_count("num_iterations", num_iterations)
     check_count("num_searches", num_searches)
     keeps = game in ("preservation", "generation")
