@@ -40,9 +40,11 @@ class LabelsBelow:
 
     def __call__(self, segments: Any, clip: jax.Array) -> jax.Array:
         """`check_segments`, and labels in range where they are known."""
-        segments = check_segments(segments, clip)
-        if not isinstance(segments, jax.core.Tracer):
-            low, high = int(segments.min()), int(segments.max())
+        given, segments = segments, check_segments(segments, clip)
+        if not isinstance(given, jax.core.Tracer):
+            # Inside another trace JAX would make tracers of what is known.
+            known = np.asarray(given)
+            low, high = int(known.min()), int(known.max())
             if low < 0 or high >= self.num_segments:
                 raise ValueError(
                     f"`segments` must have labels in 0..{self.num_segments - 1}, got "

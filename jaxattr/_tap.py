@@ -28,7 +28,7 @@ class Layer(NamedTuple):
     score: jax.Array
 
 
-def chosen(f: Network, layer: str | None) -> str:
+def chosen(f: Network, layer: str | None, argument: str = "layer") -> str:
     """The name of the layer: the given one, or the network's own choice, `spec.tap`.
 
     Raises:
@@ -37,8 +37,8 @@ def chosen(f: Network, layer: str | None) -> str:
     name = getattr(getattr(f, "spec", None), "tap", None) if layer is None else layer
     if not isinstance(name, str):
         raise ValueError(
-            "`layer` must be the name of a layer, as `jaxattr.list_taps(f, clip)` "
-            f"shows them: `f` recommends none, got {layer!r}."
+            f"`{argument}` must be the name of a layer, as `jaxattr.list_taps(f, clip)`"
+            f" shows them: `f` recommends none, got {layer!r}."
         )
     return name
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from jaxattr._score import Network, Score
+from jaxattr._tap import chosen
 from jaxattr.perturbation._channel_extremal_perturbation import (
     ChannelMasks,
     channel_extremal_perturbation,
@@ -102,7 +103,7 @@ def extremal_perturbation(
                 "`mode` and `perturbation` are of masks of the clip: leave them out "
                 f"with over='channel', got {mode!r} and {perturbation!r}."
             )
-        return channel_extremal_perturbation(f, at, **common)
+        return channel_extremal_perturbation(f, chosen(f, at, "at"), **common)
     if at is not None:
         raise ValueError(
             f"`at` names a layer for over='channel', and a mask over voxels is of the "

@@ -91,7 +91,9 @@ def fgvis(
         the clip's size. None searches, by `num_searches` halvings between 1e-4 and
         1000 on a logarithmic scale, the largest with which the explanation keeps the
         clip's probability but for 0.05 ("preservation", "generation") or the rest is
-        left with at most 0.05.
+        left with at most 0.05; of a sigmoid or callable score, 0.05 of its own units,
+        which say little of a difference of logits (`jaxattr.contrast`): give a sparsity
+        there.
       defend: whether to filter; "both" does it with and without.
       substitute: :math:`b`, see `jaxattr.metrics.insertion`; None is black where the
         network's `spec` says what that is, so that no colour arises which the clip does
@@ -123,7 +125,9 @@ def fgvis(
     check_choice("game", game, get_args(Game))
     if not (isinstance(defend, (bool, np.bool_)) or defend == "both"):
         raise ValueError(f"`defend` must be True, False or 'both', got {defend!r}.")
-    check_weights(noise=noise, coupling=coupling, sparsity=sparsity or 0.0)
+    check_weights(noise=noise, coupling=coupling)
+    if sparsity is not None:
+        check_weights(sparsity=sparsity)
     check_count("num_iterations", num_iterations)
     check_count("num_searches", num_searches)
     keeps = game in ("preservation", "generation")

@@ -4,6 +4,8 @@ No mask: the clip itself is optimised. An adversarial change would be spread thi
 holding on to the activations of hidden layers confines it to what matters.
 """
 
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -77,8 +79,9 @@ def perceptual_ball(
       `explain(clip, target) -> PerceptualBall`.
 
     Raises:
-      ValueError: a negative weight, `num_iterations < 1`; from `explain`, an unknown
-        layer, a clip that is not one array [T, H, W, C].
+      ValueError: a negative weight, a `level` that is not finite, `num_iterations < 1`;
+        no layers and a network that recommends none; from `explain`, an unknown layer,
+        a clip that is not one array [T, H, W, C].
 
     References:
       Elliott, Law and Russell, "Explaining Classifiers using Adversarial Perturbations
@@ -88,19 +91,22 @@ def perceptual_ball(
     """
     check_count("num_iterations", num_iterations)
     check_weights(perceptual=perceptual, proximity=proximity)
-    if isinstance(layers, str):
+    if not (isinstance(level, numbers.Real) and math.isfinite(level)):
+        raise ValueError(f"`level` must be a finite number, got {level!r}.")
+    if layers is None:
+        layers = (chosen(f, None, "layers"),)
+    elif isinstance(layers, str) or not isinstance(layers, Sequence):
         raise ValueError(
             f'`layers` must be a sequence of names such as ("{layers}",), got '
             f"{layers!r}."
         )
-    names = (chosen(f, None),) if layers is None else tuple(layers)
     return explainer(
         _explain,
         f,
         _Numbers(level, perceptual, proximity),
         single=True,
         modules=True,
-        layers=names,
+        layers=tuple(layers),
         num_iterations=num_iterations,
         score=score,
     )

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxattr._expectation import check_count
+
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raises ValueError unless `value` is one of `choices`."""
@@ -91,11 +93,7 @@ class ExtremalConfig:
         check_choice("optimiser", self.optimiser, ("momentum", "adam"))
         check_choice("ties", self.ties, ("shuffle", "expected"))
         check_choice("core_shape", self.core_shape, ("ellipsoid", "cylinder"))
-        if not isinstance(self.num_iterations, int) or self.num_iterations < 1:
-            raise ValueError(
-                "`num_iterations` must be an integer of at least 1, got "
-                f"{self.num_iterations!r}."
-            )
+        check_count("num_iterations", self.num_iterations)
         for name in ("learning_rate", "area_weight", "area_growth", "clock"):
             if not getattr(self, name) > 0:
                 raise ValueError(

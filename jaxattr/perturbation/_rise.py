@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxattr._clip import wide
 from jaxattr._comoments import comoments
@@ -113,6 +114,8 @@ def rise(
         raise ValueError(
             f"`tolerance` must be None or a share of at least 0, got {tolerance!r}."
         )
+    if not isinstance(center, (bool, np.bool_)):
+        raise ValueError(f"`center` must be True or False, got {center!r}.")
     name, value = check_substitute(substitute, f, BY_VOXEL)
     return explainer(
         _rise,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxattr._clip import widen
 from jaxattr._expectation import check_chunk, check_count
@@ -99,11 +100,15 @@ class _Stack:
     labels: LabelsBelow
 
     def __call__(self, segments: Any, clip: jax.Array) -> jax.Array:
-        if getattr(segments, "ndim", None) != 4:
+        array = isinstance(segments, (jax.Array, np.ndarray))
+        if not array or segments.ndim != 4:
             return self.labels(segments, clip)[None]
         if not len(segments):
             raise ValueError("`segments` must hold at least one segmentation, got 0.")
-        return jnp.stack([self.labels(level, clip) for level in segments])
+        # Inside another trace JAX would make tracers of levels that are known.
+        known = not isinstance(segments, jax.core.Tracer)
+        levels = np.asarray(segments) if known else segments
+        return jnp.stack([self.labels(level, clip) for level in levels])
 
 
 def _xrai(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxattr._clip import check_clip, total, widen
 from jaxattr._explainer import explainer
@@ -230,7 +231,9 @@ class _Between:
                 continue
             size = max(abs(self.low), abs(self.high))
             slack = 4 * float(jnp.finfo(leaf.dtype).eps) * size
-            least, greatest = float(leaf.min()), float(leaf.max())
+            # Inside another trace JAX would make tracers of what is known.
+            known = np.asarray(leaf)
+            least, greatest = float(known.min()), float(known.max())
             if least < self.low - slack or greatest > self.high + slack:
                 raise ValueError(
                     f"`low` and `high` must bound the clip, in the network's units: "

@@ -161,6 +161,26 @@ def test_compositions_compose():
         )
 
 
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
+def test_methods_on_segments_compose(array):
+    segments = np.arange(24).reshape(SHAPE[:3]) % 4
+    named = {"segments": array(segments)}
+    settings = {"num_segments": 4}
+    got = contrast(jaxattr.swag)(quadratic, **settings)(CLIP, (1, 3), **named)
+    slope = np.abs(2 * (WEIGHT[1] - WEIGHT[3]) * CLIP).mean(-1)
+    want = [slope[segments == n].mean() for n in range(4)]
+    np.testing.assert_allclose(got.segment_values, want, rtol=1e-12)
+    every = topk(jaxattr.swag, CLASSES)(quadratic, **settings)(CLIP, **named)
+    slopes = np.abs(2 * WEIGHT * CLIP).mean(-1)[np.asarray(every.targets)]
+    want = [[s[segments == n].mean() for n in range(4)] for s in slopes]
+    np.testing.assert_allclose(every.results.segment_values, want, rtol=1e-12)
+    still = smooth(jaxattr.swag, num_samples=2, noise=0.0)(quadratic, **settings)
+    values = still(CLIP, every.targets[0], key=KEY, **named).values
+    np.testing.assert_allclose(values, every.values[0], rtol=1e-12)
+    with pytest.raises(ValueError, match="`segments` must have labels"):
+        contrast(jaxattr.swag)(quadratic, num_segments=3)(CLIP, (1, 3), **named)
+
+
 def test_arrays_and_weights_are_those_of_the_moment():
     base = np.zeros(SHAPE)
     inner = functools.partial(integrated_gradients, baseline=base, num_steps=2)

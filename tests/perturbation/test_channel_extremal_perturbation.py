@@ -237,7 +237,8 @@ def test_bad_settings_are_named_at_once(settings, name):
         ({"over": "frame"}, "over"),
         ({"over": "channel", "at": "cells", "mode": "per_frame"}, "mode"),
         ({"over": "channel", "at": "cells", "perturbation": "fade"}, "perturbation"),
-        ({"over": "channel"}, "layer"),
+        ({"over": "channel"}, "at"),
+        ({"over": "channel", "at": 3}, "at"),
         ({"at": "cells"}, "at"),
     ],
 )

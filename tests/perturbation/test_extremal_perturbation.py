@@ -296,6 +296,7 @@ def test_bad_traced_target_gives_nan():
         ({"perturbation": "fog"}, "perturbation"),
         ({"num_iterations": 0}, "num_iterations"),
         ({"num_iterations": 2.5}, "num_iterations"),
+        ({"num_iterations": True}, "num_iterations"),
         ({"ties": "random"}, "ties"),
         ({"score": "logits"}, "score"),
         ({"chunk": 0}, "chunk"),
@@ -304,6 +305,11 @@ def test_bad_traced_target_gives_nan():
 def test_bad_settings_are_named_at_once(settings, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         step(network, **{"areas": (0.1,), **settings})
+
+
+def test_counts_out_of_numpy_are_counts():
+    config = ExtremalConfig(num_iterations=np.int64(3))
+    assert {config: 1} == {ExtremalConfig(num_iterations=3): 1}
 
 
 def test_bad_modes_and_configs_are_named():

@@ -216,6 +216,7 @@ def test_black_is_the_default_where_the_network_says_what_it_is():
         ({"game": "hide"}, "`game` must be one of 'preservation'"),
         ({"defend": "no"}, "`defend` must be True, False or 'both', got 'no'"),
         ({"sparsity": -1}, "`sparsity` must be a number of at least 0, got -1"),
+        ({"sparsity": np.ones(2)}, "`sparsity` must be a number"),
         ({"noise": np.nan}, "`noise` must be"),
         ({"coupling": "high"}, "`coupling` must be"),
         ({"num_iterations": 0}, "`num_iterations`"),

@@ -107,10 +107,12 @@ def test_bad_settings_are_named():
         "perceptual": -1.0,
         "proximity": "near",
         "num_iterations": 0,
+        "level": None,
     }.items():
         with pytest.raises(ValueError, match=f"`{name}`"):
             perceptual_ball(network, **{"layers": ("hidden",), name: value})
     with pytest.raises(ValueError, match=r"`layers` 'hiden'.*'hidden'"):
         perceptual_ball(network, layers=("hiden",))(CLIP, 0)
-    with pytest.raises(ValueError, match="`layer`"):
-        perceptual_ball(network)
+    for layers in (None, 3):
+        with pytest.raises(ValueError, match="`layers`"):
+            perceptual_ball(network, layers=layers)

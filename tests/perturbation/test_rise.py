@@ -207,6 +207,7 @@ def test_memory_does_not_grow_with_the_masks():
         ({"keep": 1.0}, "keep"),
         ({"tolerance": -1}, "tolerance"),
         ({"substitute": "grey"}, "substitute"),
+        ({"center": "no"}, "center"),
     ],
 )
 def test_bad_settings_are_named(settings, name):

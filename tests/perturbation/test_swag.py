@@ -1,6 +1,7 @@
 """SWAG against worked numbers and a loop over segments."""
 
 import games
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -57,3 +58,15 @@ def test_segments_of_single_frames():
     values = run(jnp.asarray(clip), 0, segments=segments).values
     assert (np.asarray(values[2]) > 0).all()
     np.testing.assert_array_equal(np.delete(np.asarray(values), 2, 0), 0)
+
+
+def test_labels_that_are_known_inside_another_trace():
+    clip, segments = jnp.asarray(RNG.normal(size=games.SHAPE)), games.labels(3)
+    run = swag(lambda x: (jnp.asarray(WEIGHT) * x**2).sum()[None], num_segments=3)
+    want = run(clip, 0, segments=segments)
+    for known in (segments, jnp.asarray(segments)):
+        beyond = known + 1
+        got = jax.jit(lambda x, known=known: run(x, 0, segments=known))(clip)
+        np.testing.assert_allclose(got.values, want.values, rtol=1e-12)
+        with pytest.raises(ValueError, match=r"`segments` must have labels in 0..2"):
+            jax.jit(lambda x, beyond=beyond: run(x, 0, segments=beyond))(clip)

@@ -81,3 +81,6 @@ def test_bad_settings_and_labels():
         run(clip, 0, segments=segments[None][:0])
     traced = jax.jit(lambda g: run(clip, 0, segments=g).values)
     assert np.isnan(traced(segments)).all()
+    for known in (jnp.asarray(segments), jnp.asarray(segments)[None]):
+        with pytest.raises(ValueError, match=r"`segments` must have labels in 0..3"):
+            jax.jit(lambda x, known=known: run(x, 0, segments=known))(clip)

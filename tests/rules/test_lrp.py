@@ -319,6 +319,10 @@ def test_bounds_that_do_not_hold_the_clip_are_refused():
             explain(clip, 1)
     got, want = jax.jit(lambda e, c: e(c, 1))(inside, clip), inside(clip, 1)
     np.testing.assert_allclose(got.values, want.values, rtol=1e-9)
+    known = jax.jit(lambda: inside(clip, 1))()  # Known, inside another trace.
+    np.testing.assert_allclose(known.values, want.values, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"`low` and `high` must bound the clip.*"):
+        jax.jit(lambda: explain(clip, 1))()
 
 
 class Mixer(nnx.Module):
