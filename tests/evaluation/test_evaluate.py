@@ -207,6 +207,17 @@ def test_other_settings_are_refused_with_the_difference(tmp_path):
         run(tmp_path, toys=Toys(6))
 
 
+def test_records_without_their_settings_are_not_taken_over(tmp_path):
+    """Who deletes the file that a difference was found with would mix two runs."""
+    run(tmp_path)
+    (tmp_path / "settings.json").unlink()
+    before = (tmp_path / "records-0of1.jsonl").read_bytes()
+    with pytest.raises(FolderError, match=r"records .* no settings\.json"):
+        run(tmp_path, {**SETTINGS, "seed": 4})
+    assert (tmp_path / "records-0of1.jsonl").read_bytes() == before
+    assert not (tmp_path / "settings.json").exists()
+
+
 def test_a_share_is_given_once(tmp_path):
     held = Folder(tmp_path, (0, 2))
     with pytest.raises(FolderError, match="another process works on share 0/2"):
@@ -236,6 +247,31 @@ def test_bad_clips_are_recorded_skipped_and_counted(tmp_path, undisturbed):
         else:
             assert row["value"] is None
     assert run(tmp_path, toys=toys).undecodable == 1
+    path = tmp_path / "records-0of1.jsonl"  # As docs/evaluate.md has it.
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"status": "undecodable"' not in line]
+    path.write_text("".join(kept))
+    assert run(tmp_path).before == 4
+    assert rows(tmp_path)[4:8] == undisturbed[4:8]
+
+
+def test_two_clips_of_one_name_are_refused_before_they_are_explained(tmp_path):
+    """Nothing could tell their records apart."""
+    toys, told = Toys(3), []
+    toys.names[2] = "toy-0"
+    run(tmp_path, toys=toys, say=told.append)
+    assert told == ["linear on toys: two of its clips are named 'toy-0'."]
+    assert not toys.asked
+
+
+def test_names_that_no_text_file_can_hold(tmp_path):
+    """As of a file whose name is not UTF-8."""
+    toys, told = Toys(2, undecodable=(1,)), []
+    toys.names[:] = ["a\udcff", "b\udcfe"]
+    run(tmp_path, toys=toys, say=told.append)
+    assert [r["clip"] for r in rows(tmp_path)[::4]] == ["a\\udcff", "b\\udcfe"]
+    told[0].encode()
+    assert run(tmp_path, toys=toys).before == 2
 
 
 def test_explanations_that_are_not_finite(tmp_path):
