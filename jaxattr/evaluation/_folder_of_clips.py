@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxattr.data import ClipSpec, Sample, Samples, Source, read_clip
+from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._sampling import Sampling
 
 _VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
@@ -94,7 +95,7 @@ class _FolderSamples:
         boxes = _find(self._boxes, path)
         target = _find(self._labels, path)
         if self._labels and target is None:
-            raise ValueError(f"{path.name} has no row in the file of labels.")
+            raise MissingAnnotation(f"{path.name} has no row in the file of labels.")
         return Sample(
             self.names[index],
             clip,

@@ -10,7 +10,7 @@ from PIL import Image
 
 import jaxattr_models
 from jaxattr.data import evidence
-from jaxattr.evaluation import SOURCES, read_settings
+from jaxattr.evaluation import SOURCES, evaluate, read_settings
 from jaxattr.evaluation._loader import Loader
 from jaxattr.evaluation._run import spread
 from jaxattr.metrics import boxes_to_mask
@@ -100,6 +100,36 @@ def test_a_folder_that_cannot_be_read(folder):
     samples = make(NETWORK, None, folder=clips, boxes=str(folder / "few.json"))
     with pytest.raises(ValueError, match="boxes for 3 frames, and none for frame 5"):
         samples[0]
+
+
+def test_a_missing_annotation_is_not_taken_for_an_undecodable_clip(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for frame in range(3):
+            pixels = np.full((20, 32, 3), 60 * frame, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{frame}.png")
+    box = "[0, 0, 0.5, 0.5]"
+    (tmp_path / "clips.csv").write_text(
+        f'path,target,boxes\na,1,"[{box}, {box}, {box}]"\nb,0,\n'
+    )
+
+    @jax.tree_util.Partial
+    def f(clip):
+        return clip.mean((0, 1, 2))
+
+    f.spec = SPEC
+    settings = {
+        "networks": [{"name": "f"}],
+        "data": [{"kind": "csv", "folder": str(tmp_path)}],
+        "methods": [{"name": "saliency"}],
+        "metrics": [{"name": "energy"}],
+    }
+    summary = evaluate(settings, tmp_path / "out", networks={"f": f})
+    lines = (tmp_path / "out" / "records-0of1.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [row["status"] for row in found] == ["ok", "no annotation"]
+    assert "clip 'b': the annotation is missing" in found[1]["message"]
+    assert summary.undecodable == 0
 
 
 def test_nouns_and_verbs_of_epic_kitchens(tmp_path):
