@@ -13,6 +13,7 @@ from toys import SETTINGS, WEIGHT, Toys, rows, run
 from jaxattr import metrics
 from jaxattr.evaluation import FolderError, evaluate, join_records
 from jaxattr.evaluation._folder import Folder
+from jaxattr.evaluation._records import RecordsFile
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,16 @@ def test_a_torn_end_is_done_again(tmp_path, undisturbed, cut):
     assert rows(tmp_path) == undisturbed
 
 
+def test_a_torn_end_that_is_longer_than_what_comes_next(tmp_path):
+    """Of another clip, where shares have changed."""
+    path = tmp_path / "records-0of1.jsonl"
+    path.write_bytes(b'{"n": 0}\n{"n": 1, "message": "a long line"}\n{"n": 2')
+    file = RecordsFile(path, len(b'{"n": 0}\n'))
+    file.append([{"n": 3}])
+    file.close()
+    assert path.read_bytes() == b'{"n": 0}\n{"n": 3}\n'
+
+
 def test_damage_elsewhere_is_not_hidden(tmp_path):
     run(tmp_path)
     path = tmp_path / "records-0of1.jsonl"
@@ -277,9 +288,10 @@ def test_names_that_no_text_file_can_hold(tmp_path):
 def test_explanations_that_are_not_finite(tmp_path):
     weight = WEIGHT.copy()
     weight[2, 0, 0, 0, 0] = np.inf
-    run(tmp_path, {**SETTINGS, "clips": 2}, weight=weight)
+    metrics = [*SETTINGS["metrics"], {"name": "localisation_iou"}]  # Which refuses.
+    run(tmp_path, {**SETTINGS, "clips": 2, "metrics": metrics}, weight=weight)
     found = [r for r in rows(tmp_path) if r["method"] == "saliency"]
-    assert [(r["status"], r["value"]) for r in found] == [("not finite", None)] * 4
+    assert [(r["status"], r["value"]) for r in found] == [("not finite", None)] * 6
 
 
 def test_methods_and_metrics_that_refuse(tmp_path):
@@ -387,9 +399,13 @@ def test_an_area_told_by_the_evidence(tmp_path):
         "methods": [{**method, "num_iterations": 2}],
         "metrics": [{"name": "auprc"}],
     }
-    run(tmp_path, settings, toys=Toys(3, unannotated=(1,)))
-    found = rows(tmp_path)
+    run(tmp_path / "told", settings, toys=Toys(3, unannotated=(1,)))
+    found = rows(tmp_path / "told")
     assert [row["status"] for row in found] == ["ok", "no annotation", "ok"]
+    share = float(Toys()[2].mask.mean())
+    method |= {"areas": [share], "num_iterations": 2}
+    run(tmp_path / "set", {**settings, "methods": [method]}, toys=Toys(3))
+    assert rows(tmp_path / "set")[2]["value"] == found[2]["value"]
 
 
 def test_baselines_are_clips(tmp_path):
