@@ -11,6 +11,7 @@ import numpy as np
 from jaxattr.data._boxes import Keyed
 from jaxattr.data._decode import ClipSpec
 from jaxattr.data._images import FORMATS
+from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._tables import integer, literal, read_rows
 from jaxattr.data._video_samples import Clip, VideoSamples, locate, need_file
 
@@ -132,7 +133,9 @@ def _describe(root, target, reach, fps, record):
 
 def _keyed(cells, reach) -> Keyed:
     if not cells:
-        raise ValueError("the annotation is missing: no box in any of its frames.")
+        raise MissingAnnotation(
+            "the annotation is missing: no box in any of its frames."
+        )
     try:
         frames = np.array([int(frame) for frame, _ in cells])
         boxes = np.array([_last(cell) for _, cell in cells], np.float64).reshape(-1, 4)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxattr.data._boxes import PerFrame
 from jaxattr.data._decode import ClipSpec
+from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._tables import integer, read_rows
 from jaxattr.data._video_samples import Clip, VideoSamples, need_file
 
@@ -78,7 +79,7 @@ def _describe(root, row):
 
 def _boxes(cell) -> np.ndarray:
     if not cell:
-        raise ValueError("the annotation is missing: its cell `boxes` is empty.")
+        raise MissingAnnotation("the annotation is missing: its cell `boxes` is empty.")
     boxes = _json(cell, "boxes")
     if not isinstance(boxes, list) or not boxes:
         raise ValueError(f"`boxes` must list a box or null per frame, got {cell[:80]}.")

@@ -6,6 +6,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 
+class MissingAnnotation(ValueError):
+    """A clip of a data set with boxes or labels has none, whatever its frames are."""
+
+
 class Sample(NamedTuple):
     """A clip as a network takes it, with its annotation.
 

@@ -22,7 +22,7 @@ def ucf101(
     spec: ClipSpec,
     *,
     split: Literal["train", "test"] = "test",
-    fold: int = 1,
+    fold: Literal[1, 2, 3] = 1,
 ) -> VideoSamples:
     """Reads UCF101.
 

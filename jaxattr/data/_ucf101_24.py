@@ -10,6 +10,7 @@ import numpy as np
 from jaxattr.data._boxes import Tubes
 from jaxattr.data._decode import ClipSpec
 from jaxattr.data._numpy_pickle import Array, read_pickle
+from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._ucf101 import FPS, read_list
 from jaxattr.data._video_samples import Clip, VideoSamples, locate, need_file
 
@@ -103,7 +104,9 @@ def parse_tubes(entry: object) -> tuple[int, Tubes]:
       ValueError: it is missing or malformed.
     """
     if entry is None:
-        raise ValueError("the annotation is missing: pyannot.pkl does not have it.")
+        raise MissingAnnotation(
+            "the annotation is missing: pyannot.pkl does not have it."
+        )
     try:
         starts, boxes = [], []
         for tube in entry["annotations"]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxattr.data._boxes import Boxes, to_clip
 from jaxattr.data._decode import ClipSpec, Source, check_spec
 from jaxattr.data._read_clip import open_reader, read_clip
-from jaxattr.data._sample import Sample
+from jaxattr.data._sample import MissingAnnotation, Sample
 from jaxattr.data._sampling import Sampling
 from jaxattr.data._timeline import Timeline
 
@@ -129,7 +129,9 @@ class VideoSamples:
         try:
             return self._describe(self._records[place])
         except ValueError as error:
-            raise ValueError(f"clip {self.names[place]!r}: {error}") from error
+            missing = isinstance(error, MissingAnnotation)
+            kind = MissingAnnotation if missing else ValueError
+            raise kind(f"clip {self.names[place]!r}: {error}") from error
 
 
 def locate(folder: pathlib.Path, name: str) -> pathlib.Path:

@@ -1,11 +1,18 @@
 """Clips of a family of evidence, certified for the network that is explained."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxattr.data import Samples, evidence
 from jaxattr.data.evidence._samples import check_split
 
 _BLOCK, _LOOK = 32, 8  # Judged at once; looked at for every clip wanted, at most.
+
+
+def check_seed(seed: Any) -> None:
+    """Raises ValueError unless JAX takes `seed` as it is, on any machine."""
+    whole = isinstance(seed, int) and not isinstance(seed, bool)
+    if not (whole and 0 <= seed < 2**32):
+        raise ValueError(f"`seed` must be an integer from 0 to 2**32 - 1, got {seed}.")
 
 
 class Found(NamedTuple):
@@ -32,6 +39,9 @@ def check_evidence(
 ) -> None:
     """Raises ValueError for what `evidence_samples` could not make."""
     check_split(family, split)
+    if not isinstance(certified, bool):
+        raise ValueError(f"`certified` must be true or false, got {certified!r}.")
+    check_seed(seed)
     evidence.split_key(split, seed=seed)
     if num is None:
         raise ValueError("`clips` is missing: a family has no end.")

@@ -67,11 +67,12 @@ class Folder:
           run: what else is worth knowing of this process.
 
         Raises:
-          FolderError: the folder is another's; with all differences.
+          FolderError: the folder is another's; with all differences, if it says them.
         """
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with self._settings() as kept:
             if not kept:
+                self._check_new()
                 kept |= {"hash": _digest(identity), **identity, "clips": {}, "runs": []}
             changed = list(_differences({k: kept.get(k) for k in identity}, identity))
             if changed:
@@ -81,6 +82,15 @@ class Folder:
                 )
             share = f"{self._index}/{self._count}"
             kept["runs"].append({"process": share, "started": started, **run})
+
+    def _check_new(self):
+        """Records without settings would be taken for those of any."""
+        found = sorted(self.path.glob("records-*of*.jsonl"))
+        if found:
+            raise FolderError(
+                f"{self.path} holds records ({found[0].name}) and no {FILE} that says "
+                "of what: use another folder."
+            )
 
     def agree_on_clips(
         self, network: str, data: str, names: Sequence[str], refused: str | None

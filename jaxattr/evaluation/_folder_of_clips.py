@@ -3,12 +3,14 @@
 import csv
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxattr.data import ClipSpec, Sample, Samples, Source, read_clip
+from jaxattr.data._sample import MissingAnnotation
+from jaxattr.data._sampling import Sampling
 
 _VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
 
@@ -56,6 +58,26 @@ def folder_samples(
     )
 
 
+def check_folder(
+    num: int | None,
+    *,
+    box: Sequence[int] | None = None,
+    sampling: str | None = None,
+    short: str | None = None,
+    **paths: str,
+) -> None:
+    """Raises ValueError for what no clip could be read with."""
+    Sampling(1, sampling or "uniform", None, short or "error")
+    if box is None:
+        return
+    top, left, bottom, right = box if len(box) == 4 else (0, 0, 0, 0)
+    if not (0 <= top < bottom and 0 <= left < right):
+        raise ValueError(
+            "`box` must be (top, left, bottom, right) in pixels of the source, got "
+            f"{box!r}."
+        )
+
+
 class _FolderSamples:
     """Reads a clip when it is asked for."""
 
@@ -73,7 +95,7 @@ class _FolderSamples:
         boxes = _find(self._boxes, path)
         target = _find(self._labels, path)
         if self._labels and target is None:
-            raise ValueError(f"{path.name} has no row in the file of labels.")
+            raise MissingAnnotation(f"{path.name} has no row in the file of labels.")
         return Sample(
             self.names[index],
             clip,
@@ -95,9 +117,11 @@ def to_clip(boxes: list[list[float] | None], source: Source) -> np.ndarray:
       none within the crop.
 
     Raises:
-      ValueError: fewer boxes than frames.
+      ValueError: fewer boxes than frames, or what is no box.
     """
     geometry, rows = source.geometry, []
+    if not isinstance(boxes, list):
+        raise ValueError(f"its `boxes` must be a list, got {boxes!r:.80}.")
     if source.indices.max() >= len(boxes):
         raise ValueError(
             f"there are boxes for {len(boxes)} frames, and none for frame "
@@ -109,12 +133,22 @@ def to_clip(boxes: list[list[float] | None], source: Source) -> np.ndarray:
         if row is None:
             rows.append([np.nan] * 4)
             continue
+        if not _is_box(row):
+            raise ValueError(
+                f"its `boxes` must be [x0, y0, x1, y1] or null, got {row!r:.80} for "
+                f"frame {index}."
+            )
         x0, y0, x1, y1 = row
         ends = np.array([[y0, x0], [y1, x1]]) * geometry.resized - geometry.crop
         inside = (ends[0] < sides).all() and (ends[1] > 0).all()
         # A pixel belongs to a box that holds its centre, half a pixel in.
         rows.append((ends - 0.5).ravel().tolist() if inside else [np.nan] * 4)
     return np.asarray(rows, np.float32)
+
+
+def _is_box(row):
+    good = isinstance(row, list) and len(row) == 4
+    return good and all(isinstance(end, (int, float)) for end in row)
 
 
 def _find(table: Mapping[str, Any], path: pathlib.Path):

@@ -5,13 +5,14 @@ import importlib.util
 import inspect
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import jax
 import numpy as np
 
 from jaxattr._checking import NoNetwork, nearest
 from jaxattr._heatmap import to_heatmap
+from jaxattr.evaluation._evidence import check_seed
 from jaxattr.evaluation._methods import RUNNABLE
 from jaxattr.evaluation._metrics import METRICS
 from jaxattr.evaluation._networks import check_weights, is_test_only
@@ -51,8 +52,10 @@ class Reader:
         for key in raw.keys() - set(_TOP):
             self.wrong.append(f"no key `{key}`{nearest(key, _TOP)}")
         seed, clips = raw.get("seed", 0), raw.get("clips")
-        if not _is_count(seed, 0):
-            self.wrong.append(f"`seed` must be an integer from 0, got {seed!r}.")
+        try:
+            check_seed(seed)
+        except ValueError as error:
+            self.wrong.append(str(error))
             seed = 0
         self._check_clips("`clips`", clips)
         made = {}
@@ -83,7 +86,7 @@ class Reader:
             allowed = {}
         elif ":" in name:
             allowed = entry
-            if importlib.util.find_spec(name.partition(":")[0]) is None:
+            if not _is_module(name.partition(":")[0]):
                 self.wrong.append(f"{where}: there is no module of {name!r}.")
         else:
             import jaxattr_models
@@ -124,6 +127,15 @@ class Reader:
             if parameter.default is parameter.empty and key not in entry:
                 self.wrong.append(f"{where}: {name} needs `{key}`.")
                 good = False
+            known = get_args(parameter.annotation)
+            if get_origin(parameter.annotation) is not Literal or key not in entry:
+                continue
+            if entry[key] not in known:
+                self.wrong.append(
+                    f"{where}: `{key}` must be one of {', '.join(map(repr, known))}, "
+                    f"got {entry[key]!r}{nearest(str(entry[key]), map(str, known))}"
+                )
+                good = False
         for key in source.paths:
             path = entry.get(key)
             if path is not None and not (self.base / str(path)).exists():
@@ -142,7 +154,8 @@ class Reader:
             self.wrong.append(f"{where}: no method {name!r}{nearest(name, RUNNABLE)}")
             return None
         method, options = RUNNABLE[name], {}
-        known = inspect.signature(method.transform).parameters.keys() - {"f", "kind"}
+        known = inspect.signature(method.transform).parameters.keys() - {"f"}
+        known -= getattr(method.transform, "keywords", {}).keys()  # Of a control.
         good = self._check_keys(where, entry, ("name", "label", *known))
         needs = {name: None for name in method.needs if name not in self.needs}
         if needs.keys() - {"baselines"}:
@@ -255,6 +268,13 @@ def _stand_ins(metric):
     boxes = np.zeros((2, 4), np.float32)
     truths = {"mask": heat > 0, "boxes": boxes, "window": np.ones(2, bool)}
     return [heat, truths[metric.truth]] if metric.truth else [heat]
+
+
+def _is_module(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # Of the package that it is in; of no name.
+        return False
 
 
 def _is_count(value, least):

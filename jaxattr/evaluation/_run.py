@@ -19,7 +19,7 @@ from jaxattr.evaluation._join import find_blocks
 from jaxattr.evaluation._loader import Loader
 from jaxattr.evaluation._networks import Trained, load
 from jaxattr.evaluation._records import RecordsFile, read_blocks
-from jaxattr.evaluation._score import first_line
+from jaxattr.evaluation._score import as_text, first_line
 from jaxattr.evaluation._settings import Choice, Settings
 from jaxattr.evaluation._sources import Source
 from jaxattr.evaluation._work import Worker
@@ -125,9 +125,9 @@ class Run:
 
     def _one(self, file, network, worker, data: Choice, known, cells: int):
         """Explains one data set for one network; `cells` more are to come."""
-        samples, chosen = self._samples_or_none(network, data)
+        samples, names = self._samples_or_none(network, data)
         index, count = self._process
-        mine = chosen[index::count]
+        mine = list(names)[index::count]
         todo = [i for i in mine if i not in known]
         before = collections.Counter(known[i] for i in mine if i in known)
         self.counts["before"] += before.total()
@@ -138,7 +138,7 @@ class Run:
         units = worker().units
         total = self._units + units * (len(todo) + cells * len(mine))
         for i, sample in loader:
-            name, after = samples.names[i], self._units + units
+            name, after = names[i], self._units + units
             advance = functools.partial(self._advance, total, name)
             advance(0.0)
             records = worker().records(data, name, i, sample, advance)
@@ -155,18 +155,18 @@ class Run:
         self._units += units
         self._progress(self._units, total, name)
 
-    def _samples_or_none(self, network, data) -> tuple[Any, Sequence[int]]:
-        """A data set, and which of its clips are explained."""
-        samples, chosen, refused = None, (), None
+    def _samples_or_none(self, network, data) -> tuple[Any, dict[int, str]]:
+        """A data set, and the clips that are explained: index -> name."""
+        samples, names, refused = None, {}, None
         try:
             samples = self._samples(network.f, data)
-            chosen = spread(len(samples), data.options["clips"])
+            names = _names(samples, spread(len(samples), data.options["clips"]))
         except REFUSALS as error:
             refused = first_line(error)
             self._say(f"{network.label} on {data.label}: {refused}")
-        names = [samples.names[i] for i in chosen]
-        self._folder.agree_on_clips(network.label, data.label, names, refused)
-        return samples, chosen
+        told = list(names.values())
+        self._folder.agree_on_clips(network.label, data.label, told, refused)
+        return samples, names
 
     def _samples(self, f, data) -> Samples:
         source, arguments = self._sources[data.name], dict(data.settings)
@@ -179,6 +179,15 @@ class Run:
         samples = self._samples(f, data)
         chosen = spread(len(samples), data.options["clips"])
         return np.stack([samples[i].clip for i in chosen])
+
+
+def _names(samples, chosen) -> dict[int, str]:
+    """The names of clips, by which tables tell them apart."""
+    names = {i: as_text(samples.names[i]) for i in chosen}
+    twice = [n for n, k in collections.Counter(names.values()).items() if k > 1]
+    if twice:
+        raise ValueError(f"two of its clips are named {twice[0]!r}.")
+    return names
 
 
 def spread(length: int, num: int | None) -> Sequence[int]:

@@ -196,7 +196,12 @@ def _refused(error):
 
 def first_line(error: Exception) -> str:
     """What an error says, in a line."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    return as_text(str(error).partition("\n")[0]) or type(error).__name__
+
+
+def as_text(name: str) -> str:
+    """A name that any file can hold: those of files need not be UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def make_truth(sample: data.Sample) -> Truth | None:

@@ -7,12 +7,12 @@ certified evidence, which of them count.
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxattr import data
 from jaxattr.data import Samples
 from jaxattr.evaluation._evidence import check_evidence, evidence_samples
-from jaxattr.evaluation._folder_of_clips import folder_samples
+from jaxattr.evaluation._folder_of_clips import check_folder, folder_samples
 
 
 class Source(NamedTuple):
@@ -54,8 +54,27 @@ def _of_folder(read: Callable[..., Samples], *paths: str) -> Source:
     return Source(make, arguments, paths=("folder", *paths))
 
 
-def _cat_ucf(folder, spec, *, split="test", fold=1, seed=0):
+def _cat_ucf(
+    folder,
+    spec,
+    *,
+    split: Literal["train", "test"] = "test",
+    fold: Literal[1, 2, 3] = 1,
+    seed: int = 0,
+):
     return data.cat_ucf(data.ucf101(folder, spec, split=split, fold=fold), seed=seed)
+
+
+def _epic_kitchens() -> Source:
+    """Its `label` is called `word`, as `label` is what records call a data set."""
+    source = _of_folder(data.epic_kitchens)  # Tables lie in the folder.
+    arguments = dict(source.arguments)
+    arguments["word"] = arguments.pop("label")
+
+    def make(f, num, *, word="noun", **others):
+        return source.make(f, num, label=word, **others)
+
+    return source._replace(make=make, arguments=arguments)
 
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
@@ -66,12 +85,16 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             lambda arguments: arguments.get("family"),
             check=check_evidence,
         ),
-        "folder": _of_folder(folder_samples, "labels", "boxes"),
+        "folder": _of_folder(folder_samples, "labels", "boxes")._replace(
+            check=check_folder
+        ),
         "ucf101": _of_folder(data.ucf101),
         "ucf101_24": _of_folder(data.ucf101_24),
         "cat_ucf": _of_folder(_cat_ucf),
-        "epic_kitchens": _of_folder(data.epic_kitchens),  # Tables lie in the folder.
-        "something_something": _of_folder(data.something_something),
+        "epic_kitchens": _epic_kitchens(),
+        "something_something": _of_folder(
+            data.something_something, "annotations", "labels"
+        ),
         "kinetics": _of_folder(data.kinetics),
         "csv": _of_folder(data.from_csv),
     }

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxattr.data import Sample
+from jaxattr.data._sample import MissingAnnotation
 from jaxattr.evaluation._explain import REFUSALS, Explainer
 from jaxattr.evaluation._methods import RUNNABLE
 from jaxattr.evaluation._metrics import METRICS
@@ -80,6 +81,8 @@ class Worker:
             "index": index,
             "target": None,
         }
+        if isinstance(sample, MissingAnnotation):
+            return self._none(record, "no annotation", sample)
         if isinstance(sample, Exception):
             return self._none(record, "undecodable", sample)
         record["group"] = sample.group or data.label

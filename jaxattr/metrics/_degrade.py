@@ -47,7 +47,8 @@ def degrade(
 
     Raises:
       ValueError: shapes that do not fit, a ratio outside 0..1, heat that is not finite,
-        unit="supervoxel", blocks that do not divide the clip.
+        unit="supervoxel", blocks that do not divide the clip, a substitute that clips
+        of integers cannot hold.
 
     References:
       Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural Networks",
@@ -71,7 +72,7 @@ def degrade(
     count = int(units.layout(clips.shape[1:4]).count)
     share = 1 - ratio if keep else ratio
     gone = math.floor(share * count + _ROUND)
-    filling = np.asarray(substitute, clips.dtype)
+    filling = _filling(substitute, clips.dtype)
     if filling.shape not in ((), clips.shape[-1:]):
         raise ValueError(
             f"`substitute` must be a number or [{clips.shape[-1]}], got shape "
@@ -83,6 +84,20 @@ def degrade(
         removed = np.asarray(_removed(units, keep, heatmaps[part], gone))
         out[part] = np.where(removed[..., None], filling, clips[part])
     return out
+
+
+def _filling(substitute, dtype):
+    """The substitute in the units of the clips; bytes have no room for most numbers."""
+    given = np.asarray(substitute)
+    if np.issubdtype(dtype, np.integer):
+        bounds = np.iinfo(dtype)
+        whole = (given == np.round(given)).all()
+        if not (whole and bounds.min <= given.min() and given.max() <= bounds.max):
+            raise ValueError(
+                f"`substitute` must be whole numbers in {dtype.name}'s {bounds.min} to "
+                f"{bounds.max}, as the clips are, got {substitute!r}."
+            )
+    return given.astype(dtype)
 
 
 def check_ratio(ratio: float) -> None:

@@ -99,7 +99,7 @@ def keep_and_retrain(
 
     Raises:
       ValueError: ratios outside 0..1 or none, `num_trainings < 1`; from `measure`,
-        shapes that do not fit, a missing key.
+        shapes that do not fit, a missing key, a network that answers NaN.
 
     References:
       Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural Networks",
@@ -177,7 +177,13 @@ def _retrain(train, keep, ratios, substitute, unit, block, num_trainings):
             for i in range(num_trainings):
                 own = jax.random.fold_in(jax.random.fold_in(key, r), i)
                 f = train(seen, np.asarray(train_set.targets), key=own)
-                correct.append(_answers(f, asked) == np.asarray(test_set.targets))
+                answers, known = _answers(f, asked)
+                if not known:
+                    raise ValueError(
+                        "`train` made a network that answers NaN: training diverged, "
+                        f"of ratio {ratio} the {i + 1}. time."
+                    )
+                correct.append(answers == np.asarray(test_set.targets))
         shape = len(ratios), num_trainings, len(test_set.clips)
         correct = np.reshape(correct, shape)
         found = [paired_bootstrap(one.mean(0)) for one in correct]
@@ -187,14 +193,15 @@ def _retrain(train, keep, ratios, substitute, unit, block, num_trainings):
 
 
 def _answers(f, clips):
-    """[N] classes."""
+    """[N] classes, and whether no logit is NaN, whose largest is always the first."""
     leaves, join = split(f)
-    parts = range(0, len(clips), _CHUNK)
-    return np.concatenate(
-        [_answer(join, leaves, clips[start : start + _CHUNK]) for start in parts]
-    )
+    starts = range(0, len(clips), _CHUNK)
+    parts = [_answer(join, leaves, clips[start : start + _CHUNK]) for start in starts]
+    classes, known = zip(*parts)
+    return np.concatenate(classes), all(known)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _answer(join, leaves, clips):
-    return jnp.argmax(jax.vmap(join(leaves))(clips), -1)
+    logits = jax.vmap(join(leaves))(clips)
+    return jnp.argmax(logits, -1), ~jnp.isnan(logits).any()

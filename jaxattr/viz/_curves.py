@@ -104,7 +104,8 @@ def _legend(axes, table, k, styles, num_others):
     handles = []
     for i, style in styles.items():
         mean, low, high = (part[i, k] for part in table.scores)
-        text = f"{mean:.3f} [{low:.3f}, {high:.3f}]  {plain(table.methods[i])}"
+        interval = "" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+        text = f"{mean:.3f}{interval}  {plain(table.methods[i])}"
         handles.append(Line2D([], [], **style, lw=1.6, label=text))
     if num_others:
         text = f"{num_others} other methods"

@@ -105,8 +105,10 @@ def _cost(table: "Table", k, known):
         axes.vlines(seconds[i], low[i], high[i], color=colour, lw=1, alpha=0.6)
         axes.plot(seconds[i], mean[i], "o", color=colour, ms=5)
     axes.set_xlim(seconds.min() / 1.5, seconds.max() * 1.5)
-    margin = 0.05 * (high.max() - low.min()) or 0.05
-    bottom, top = low.min() - margin, high.max() + margin
+    ends = [mean, low, high]  # A group of one clip leaves a mean without an interval.
+    bottom, top = np.nanmin(ends), np.nanmax(ends)
+    margin = 0.05 * (top - bottom) or 0.05
+    bottom, top = bottom - margin, top + margin
     axes.set_ylim(bottom, top)
     axes.grid(color="#dddddd", lw=0.8)
     places = _spread(mean, bottom, top)

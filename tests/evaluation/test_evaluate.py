@@ -13,6 +13,7 @@ from toys import SETTINGS, WEIGHT, Toys, rows, run
 from jaxattr import metrics
 from jaxattr.evaluation import FolderError, evaluate, join_records
 from jaxattr.evaluation._folder import Folder
+from jaxattr.evaluation._records import RecordsFile
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,16 @@ def test_a_torn_end_is_done_again(tmp_path, undisturbed, cut):
     assert rows(tmp_path) == undisturbed
 
 
+def test_a_torn_end_that_is_longer_than_what_comes_next(tmp_path):
+    """Of another clip, where shares have changed."""
+    path = tmp_path / "records-0of1.jsonl"
+    path.write_bytes(b'{"n": 0}\n{"n": 1, "message": "a long line"}\n{"n": 2')
+    file = RecordsFile(path, len(b'{"n": 0}\n'))
+    file.append([{"n": 3}])
+    file.close()
+    assert path.read_bytes() == b'{"n": 0}\n{"n": 3}\n'
+
+
 def test_damage_elsewhere_is_not_hidden(tmp_path):
     run(tmp_path)
     path = tmp_path / "records-0of1.jsonl"
@@ -207,6 +218,17 @@ def test_other_settings_are_refused_with_the_difference(tmp_path):
         run(tmp_path, toys=Toys(6))
 
 
+def test_records_without_their_settings_are_not_taken_over(tmp_path):
+    """Who deletes the file that a difference was found with would mix two runs."""
+    run(tmp_path)
+    (tmp_path / "settings.json").unlink()
+    before = (tmp_path / "records-0of1.jsonl").read_bytes()
+    with pytest.raises(FolderError, match=r"records .* no settings\.json"):
+        run(tmp_path, {**SETTINGS, "seed": 4})
+    assert (tmp_path / "records-0of1.jsonl").read_bytes() == before
+    assert not (tmp_path / "settings.json").exists()
+
+
 def test_a_share_is_given_once(tmp_path):
     held = Folder(tmp_path, (0, 2))
     with pytest.raises(FolderError, match="another process works on share 0/2"):
@@ -236,14 +258,40 @@ def test_bad_clips_are_recorded_skipped_and_counted(tmp_path, undisturbed):
         else:
             assert row["value"] is None
     assert run(tmp_path, toys=toys).undecodable == 1
+    path = tmp_path / "records-0of1.jsonl"  # As docs/evaluate.md has it.
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"status": "undecodable"' not in line]
+    path.write_text("".join(kept))
+    assert run(tmp_path).before == 4
+    assert rows(tmp_path)[4:8] == undisturbed[4:8]
+
+
+def test_two_clips_of_one_name_are_refused_before_they_are_explained(tmp_path):
+    """Nothing could tell their records apart."""
+    toys, told = Toys(3), []
+    toys.names[2] = "toy-0"
+    run(tmp_path, toys=toys, say=told.append)
+    assert told == ["linear on toys: two of its clips are named 'toy-0'."]
+    assert not toys.asked
+
+
+def test_names_that_no_text_file_can_hold(tmp_path):
+    """As of a file whose name is not UTF-8."""
+    toys, told = Toys(2, undecodable=(1,)), []
+    toys.names[:] = ["a\udcff", "b\udcfe"]
+    run(tmp_path, toys=toys, say=told.append)
+    assert [r["clip"] for r in rows(tmp_path)[::4]] == ["a\\udcff", "b\\udcfe"]
+    told[0].encode()
+    assert run(tmp_path, toys=toys).before == 2
 
 
 def test_explanations_that_are_not_finite(tmp_path):
     weight = WEIGHT.copy()
     weight[2, 0, 0, 0, 0] = np.inf
-    run(tmp_path, {**SETTINGS, "clips": 2}, weight=weight)
+    metrics = [*SETTINGS["metrics"], {"name": "localisation_iou"}]  # Which refuses.
+    run(tmp_path, {**SETTINGS, "clips": 2, "metrics": metrics}, weight=weight)
     found = [r for r in rows(tmp_path) if r["method"] == "saliency"]
-    assert [(r["status"], r["value"]) for r in found] == [("not finite", None)] * 4
+    assert [(r["status"], r["value"]) for r in found] == [("not finite", None)] * 6
 
 
 def test_methods_and_metrics_that_refuse(tmp_path):
@@ -351,9 +399,13 @@ def test_an_area_told_by_the_evidence(tmp_path):
         "methods": [{**method, "num_iterations": 2}],
         "metrics": [{"name": "auprc"}],
     }
-    run(tmp_path, settings, toys=Toys(3, unannotated=(1,)))
-    found = rows(tmp_path)
+    run(tmp_path / "told", settings, toys=Toys(3, unannotated=(1,)))
+    found = rows(tmp_path / "told")
     assert [row["status"] for row in found] == ["ok", "no annotation", "ok"]
+    share = float(Toys()[2].mask.mean())
+    method |= {"areas": [share], "num_iterations": 2}
+    run(tmp_path / "set", {**settings, "methods": [method]}, toys=Toys(3))
+    assert rows(tmp_path / "set")[2]["value"] == found[2]["value"]
 
 
 def test_baselines_are_clips(tmp_path):

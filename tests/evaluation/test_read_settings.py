@@ -134,6 +134,40 @@ def test_evidence_that_there_is_not(tmp_path, wrong):
         read(tmp_path, GOOD.replace('family = "order"', wrong))
 
 
+def test_data_that_cannot_be_is_told_before_anything_runs(tmp_path):
+    wrong = [
+        ({"kind": "folder", "sampling": "foo"}, "`sampling` must be one of"),
+        ({"kind": "folder", "short": "foo"}, "`short` must be one of"),
+        ({"kind": "folder", "box": [8, 0, 4, 9]}, "`box` must be (top, left, bottom"),
+        ({"kind": "ucf101", "split": "tset"}, "`split` must be one of 'train', 'test'"),
+        ({"kind": "ucf101", "fold": 9}, "`fold` must be one of 1, 2, 3, got 9"),
+        ({"kind": "cat_ucf", "split": "all"}, "`split` must be one of"),
+        ({"kind": "epic_kitchens", "word": "verbs"}, "did you mean verb?"),
+        (
+            {"kind": "something_something", "labels": "no.json"},
+            "`labels` 'no.json' does not exist",
+        ),
+    ]
+    data = [{"folder": str(tmp_path), **entry} for entry, _ in wrong]
+    family = {"kind": "evidence", "family": "motion"}
+    data += [family | {"certified": "false"}, family | {"seed": -1}]
+    told = [line for _, line in wrong] + ["`certified` must be", "`seed` must be"]
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"clips": 2, "seed": 2**64, "data": data})
+    lines = str(raised.value).splitlines()
+    assert any("`seed` must be an integer from 0 to 2**32 - 1" in li for li in lines)
+    lines = [line.strip() for line in lines if "data[" in line]
+    for number, (line, expected) in enumerate(zip(lines, told, strict=True)):
+        assert line.startswith(f"data[{number}]: ")
+        assert expected in line
+
+
+@pytest.mark.parametrize("name", ["no_such.module:f", "no_such:f", ":f"])
+def test_a_module_that_is_not_there(name):
+    with pytest.raises(SettingsError, match="there is no module of"):
+        read_settings({"networks": [{"name": name}]})
+
+
 def test_what_only_python_can_give_may_be_given():
     raw = {
         "clips": 1,
@@ -176,6 +210,18 @@ def test_overlap_at_a_share_of_the_largest_heat():
         with pytest.raises(ValueError, match="`heatmap` must be finite"):
             iou(wrong, truth)
         assert np.isnan(jax.jit(iou)(wrong, truth))
+
+
+def test_every_setting_of_a_method_can_be_said():
+    methods = [
+        {"name": "smooth_grad", "kind": "squared"},
+        {"name": "random", "kind": "centre"},  # Which is a name of its own.
+    ]
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"methods": methods})
+    lines = [line for line in str(raised.value).splitlines() if "methods[" in line]
+    assert len(lines) == 1
+    assert "methods[1]: no key `kind`" in lines[0]
 
 
 def test_every_method_and_metric_can_be_named():

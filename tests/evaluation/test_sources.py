@@ -10,7 +10,7 @@ from PIL import Image
 
 import jaxattr_models
 from jaxattr.data import evidence
-from jaxattr.evaluation import SOURCES
+from jaxattr.evaluation import SOURCES, evaluate, read_settings
 from jaxattr.evaluation._loader import Loader
 from jaxattr.evaluation._run import spread
 from jaxattr.metrics import boxes_to_mask
@@ -89,11 +89,71 @@ def test_a_folder_that_cannot_be_read(folder):
         make(NETWORK, None, folder=clips, boxes=labels)
     with pytest.raises(ValueError, match="holds no video"):
         make(NETWORK, None, folder=str(folder / "clips" / "a"))
+    for wrong in (5, [5] * 6, [["0", "0", "1", "1"]] * 6, [[None, 0, 1, 1]] * 6):
+        (folder / "odd.json").write_text(json.dumps({"clips": {"a": {"boxes": wrong}}}))
+        samples = make(NETWORK, None, folder=clips, boxes=str(folder / "odd.json"))
+        with pytest.raises(ValueError, match="boxes"):
+            samples[0]
+        assert samples[1].boxes is None
     few = {"clips": {"a": {"boxes": [None] * 3}}}
     (folder / "few.json").write_text(json.dumps(few))
     samples = make(NETWORK, None, folder=clips, boxes=str(folder / "few.json"))
     with pytest.raises(ValueError, match="boxes for 3 frames, and none for frame 5"):
         samples[0]
+
+
+def test_a_missing_annotation_is_not_taken_for_an_undecodable_clip(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for frame in range(3):
+            pixels = np.full((20, 32, 3), 60 * frame, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{frame}.png")
+    box = "[0, 0, 0.5, 0.5]"
+    (tmp_path / "clips.csv").write_text(
+        f'path,target,boxes\na,1,"[{box}, {box}, {box}]"\nb,0,\n'
+    )
+
+    @jax.tree_util.Partial
+    def f(clip):
+        return clip.mean((0, 1, 2))
+
+    f.spec = SPEC
+    settings = {
+        "networks": [{"name": "f"}],
+        "data": [{"kind": "csv", "folder": str(tmp_path)}],
+        "methods": [{"name": "saliency"}],
+        "metrics": [{"name": "energy"}],
+    }
+    summary = evaluate(settings, tmp_path / "out", networks={"f": f})
+    lines = (tmp_path / "out" / "records-0of1.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [row["status"] for row in found] == ["ok", "no annotation"]
+    assert "clip 'b': the annotation is missing" in found[1]["message"]
+    assert summary.undecodable == 0
+
+
+def test_nouns_and_verbs_of_epic_kitchens(tmp_path):
+    """`label`, the setting of the library, is what records call a data set."""
+    for frame in range(1, 4):
+        path = tmp_path / "P01" / "P01_02" / f"frame_{frame:010d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((20, 32, 3), np.uint8)).save(path)
+    (tmp_path / "EPIC_train_action_labels.csv").write_text(
+        "uid,video_id,start_frame,stop_frame,verb_class,noun_class\n5,P01_02,1,3,7,17\n"
+    )
+    data = [{"kind": "epic_kitchens", "folder": str(tmp_path), "label": "nouns"}]
+    data.append(data[0] | {"label": "verbs", "word": "verb"})
+    raw = {
+        "networks": [{"name": "f"}],
+        "data": data,
+        "methods": [{"name": "saliency"}],
+        "metrics": [{"name": "energy"}],
+    }
+    targets = {}
+    for choice in read_settings(raw, networks=["f"]).data:
+        samples = SOURCES[choice.name].make(NETWORK, None, **choice.settings)
+        targets[choice.label] = samples[0].target
+    assert targets == {"nouns": 17, "verbs": 7}
 
 
 def test_evidence_is_that_of_the_split():

@@ -147,6 +147,18 @@ def test_networks_are_asked_about_degraded_clips():
     np.testing.assert_array_equal(kept(data, data, key=KEY).accuracy, [1, 0])
 
 
+def test_a_network_that_diverged_is_right_about_no_class():
+    """The largest of NaNs is the first: class 0 by luck, were it not told."""
+
+    def train(clips, targets, *, key):
+        return lambda clip: jnp.full(2, jnp.nan)
+
+    data = evidence(8, 0)
+    measure = metrics.remove_and_retrain(train, ratios=(0.1, 0.5))
+    with pytest.raises(ValueError, match=r"`train` .* NaN.* ratio 0\.1"):
+        measure(data, data, key=KEY)
+
+
 def test_mistakes_are_told():
     data = evidence(4, 0)
     clips, heat = data.clips, data.heatmaps
@@ -157,6 +169,12 @@ def test_mistakes_are_told():
         "unit": lambda: metrics.degrade(clips, heat, 0.5, unit="supervoxel"),
         "block": lambda: metrics.degrade(clips, heat, 0.5, unit="block", block=4),
         "substitute": lambda: metrics.degrade(clips, heat, 0.5, substitute=[0, 1]),
+        "`substitute` .* uint8": lambda: metrics.degrade(
+            clips.astype(np.uint8), heat, 0.5, substitute=0.45
+        ),
+        "`substitute` .* 0 to 255": lambda: metrics.degrade(
+            clips.astype(np.uint8), heat, 0.5, substitute=-1
+        ),
         "at least one": lambda: metrics.keep_and_retrain(nearest_prototype, ratios=()),
         "num_trainings": lambda: metrics.keep_and_retrain(
             nearest_prototype, num_trainings=0

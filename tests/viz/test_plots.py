@@ -124,6 +124,22 @@ def test_a_path_of_one_place_is_drawn():
     assert curves(table._replace(curves={"deletion": one}), 1).axes[0].get_lines()
 
 
+def test_a_group_of_one_clip_is_drawn_without_intervals(tmp_path):
+    table, alone = with_curves(3, "some")._replace(random=None), np.arange(3) == 0
+
+    def without(scores):
+        ends = (np.where(alone[:, None], np.nan, end) for end in scores[1:])
+        return Estimates(scores.mean, *ends)
+
+    curve = table.curves["deletion"]
+    shown = {"deletion": curve._replace(scores=without(curve.scores))}
+    table = table._replace(scores=without(table.scores), curves=shown)
+    files = viz.save_plots(tmp_path, table)
+    assert "cost-auprc.png" in {file.name for file in files}
+    said = [text for text, _ in texts(curves(table, 1))]
+    assert not any("nan" in text for text in said), said
+
+
 def test_bars_are_the_tables_numbers_with_the_best_on_top():
     table = make(6)
     known = ~np.isnan(table.scores.mean[:, 1])
