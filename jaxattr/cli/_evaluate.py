@@ -52,7 +52,8 @@ def evaluate(
             say=lambda text: console.print(escape(text)),
         )
     _tell(summary, out)
-    return 1 if summary.undecodable else 0
+    nothing = summary.refused and not summary.clips + summary.before
+    return 1 if summary.undecodable or nothing else 0
 
 
 def _share(text):
@@ -85,6 +86,8 @@ def _tell(summary, out):
         line += f", {summary.before} were already"
     if summary.undecodable:
         line += f", {summary.undecodable} of them undecodable"
+    if summary.refused:
+        line += f", data sets refused: {summary.refused}"
     if summary.seconds:
         line += (
             f"; {summary.seconds:.0f} s, {summary.waited / summary.seconds:.0%} of "

@@ -23,6 +23,7 @@ class Summary(NamedTuple):
       clips: that this process has done now, once for every network.
       before: that it found done.
       undecodable: of both.
+      refused: data sets, once for every network that they are nothing for.
       seconds: that explaining and scoring took, waiting included.
       waited: seconds of these, for clips to be decoded.
     """
@@ -31,6 +32,7 @@ class Summary(NamedTuple):
     clips: int
     before: int
     undecodable: int
+    refused: int
     seconds: float
     waited: float
 

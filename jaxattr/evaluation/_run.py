@@ -62,6 +62,7 @@ class Run:
             "clips": 0,
             "before": 0,
             "undecodable": 0,
+            "refused": 0,
             "seconds": 0.0,
             "waited": 0.0,
         }
@@ -163,6 +164,7 @@ class Run:
             names = _names(samples, spread(len(samples), data.options["clips"]))
         except REFUSALS as error:
             refused = first_line(error)
+            self.counts["refused"] += 1
             self._say(f"{network.label} on {data.label}: {refused}")
         told = list(names.values())
         self._folder.agree_on_clips(network.label, data.label, told, refused)

@@ -56,6 +56,13 @@ def test_a_run_and_the_same_again(settings, tmp_path, capsys):
     assert "Traceback" not in told
 
 
+def test_a_run_without_a_clip_is_no_success(settings, tmp_path, capsys):
+    family = FILE.replace('"motion"', '"context"').replace("certified = false", "")
+    settings.write_text(family)  # The network has no logit for it.
+    assert main(["evaluate", str(settings), "--out", str(tmp_path / "out")]) == 1
+    assert "0 clips done, data sets refused: 1" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_said(settings, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["evaluate", str(settings), "--out", str(out)]
