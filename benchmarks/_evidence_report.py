@@ -59,7 +59,8 @@ def headline(records: Iterable[Mapping[str, Any]]) -> str:
         "",
         "Kendall's tau-b over methods that explain every network and family, on the "
         "clips that all of them have; controls are left out. That they do holds where "
-        "the interval lies below 0, and fails where above.",
+        "the interval lies below 0, and fails where above; where a family has a single "
+        "clip there is no interval.",
         "",
         "| methods | explanations | objective | localisation | tau | disagreement |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -81,9 +82,10 @@ def headline(records: Iterable[Mapping[str, Any]]) -> str:
             at = metrics.index(one), metrics.index(other)
             tau, low, high = (part[at] for part in table.tau)
             said = "holds" if high < 0 else "fails" if low > 0 else "undecided"
+            around = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
             lines.append(
                 f"| {len(methods)} | {len(shared)} | {one} | {other} | "
-                f"{tau:.2f} [{low:.2f}, {high:.2f}] | {said} |"
+                f"{tau:.2f}{around} | {said} |"
             )
     return "\n".join(lines) + "\n"
 

@@ -162,7 +162,7 @@ def methods() -> int:
     """List the attribution methods."""
     from jaxattr._registry import METHODS
 
-    table = _columns("method", "sees", "gradients", "what")
+    table = _columns("method", "gradients", "what")
     for family, group in itertools.groupby(METHODS.values(), lambda m: m.family):
         table.add_section()
         table.add_row(f"[bold]{family}[/bold]")
@@ -175,7 +175,7 @@ def methods() -> int:
             what = method.summary.replace(":math:", "").replace("`", "")
             what += f" It needs {' and '.join(needs)}." if needs else ""
             cost = method.gradients(method.settings)
-            table.add_row(method.name, method.sees, f"{cost:g}", what)
+            table.add_row(method.name, f"{cost:g}", f"{what} It sees {method.sees}.")
     _stdout().print(table)
     return 0
 

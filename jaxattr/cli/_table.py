@@ -23,7 +23,7 @@ def table(
     """Tabulate evaluations: means with intervals, rank correlations, reliability, cost.
 
     Means are over groups of clips, intervals over clips; evaluations that are not done
-    are tabulated as far as they are. See docs/evaluate.md.
+    are tabulated as far as they are. See docs/tables.md.
 
     Args:
       folders: that `evaluate` wrote; several are taken together.

@@ -215,7 +215,12 @@ def _tau(by_clip, groups, higher, num, seed):
     signs = np.where(higher, 1, -1)
     mean = kendall((macro_mean(by_clip, groups) * signs)[None])[0]
     draws = macro_draws(by_clip, groups, num=num, seed=seed) * signs
-    return Estimates(mean, *interval(kendall(draws)))
+    known = ~np.isnan(by_clip).all(1)
+    counts = [known[groups == group].sum(0) for group in set(groups)]
+    alone = (np.array(counts).reshape(-1, known.shape[1]) == 1).any(0)
+    ends = interval(kendall(draws))
+    ends = (np.where(alone | alone[:, None], np.nan, end) for end in ends)
+    return Estimates(mean, *ends)
 
 
 def _reliabilities(values, groups, random, higher):

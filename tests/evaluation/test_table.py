@@ -349,3 +349,13 @@ def test_a_group_of_one_clip_has_no_interval_and_no_mark():
     assert np.isnan([table.scores.low[once, 0], table.scores.high[once, 0]]).all()
     assert table.scores.mean[once, 0] == pytest.approx(0.9, abs=0.05)
     assert table.scores.high[many, 0] - table.scores.low[many, 0] < 0.05
+
+
+def test_one_clip_in_a_group_leaves_rank_correlations_without_an_interval():
+    """It would be drawn every time, as if no other clip could come in its place."""
+    for size in (5, 1):
+        made = toy_records.make()
+        kept = [r for r in made if r["clip"] < f"order-{size}" and r["clip"] != "torn"]
+        (table,) = tabulate(kept, num=NUM)
+        assert np.isfinite(table.tau.mean).all()
+        assert np.isnan(table.tau.low).all() == (size == 1)
