@@ -6,10 +6,13 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the names that were perhaps meant."""
+    """The end of an error message: the names perhaps meant, or some of those there are."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
-    return f"; did you mean {' or '.join(close or known[:12])}?"
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return f"; there are {', '.join(known[:12])}{more}."
 
 
 class NoNetwork:

@@ -46,3 +46,12 @@ def test_an_installed_wheel_works_elsewhere(tmp_path):
         timeout=600,
     )
     assert "works (16, 56, 56, 3)" in done.stdout, done.stderr
+
+
+def test_a_name_like_no_other_is_told_what_there_is():
+    from jaxattr._checking import nearest
+
+    known = [f"method_{i}" for i in range(14)]
+    assert nearest("methd_3", known).startswith("; did you mean method_3 or ")
+    assert nearest("nope", known[:2]) == "; there are method_0, method_1."
+    assert nearest("nope", known).endswith("method_11 and 2 more.")
