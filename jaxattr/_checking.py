@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the names perhaps meant, or some of those there are."""
+    """The end of an error message: the names perhaps meant, or some that there are."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
     if close:
