@@ -34,10 +34,15 @@ def estimates(
         for k in range(by_clip.shape[2])
     ]
     low, high = np.moveaxis(np.array(ends), 0, 2)
-    counts = [(~np.isnan(by_clip[groups == group])).sum(0) for group in set(groups)]
-    alone = (np.array(counts).reshape(-1, *by_clip.shape[1:]) == 1).any(0)
+    alone = in_a_group_of_one(~np.isnan(by_clip), groups)
     ends = (np.where(alone, np.nan, end) for end in (low, high))
     return Estimates(macro_mean(by_clip, groups), *ends)
+
+
+def in_a_group_of_one(known: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Whether a group has a single clip: known [N, ...] -> [...]."""
+    counts = [known[groups == group].sum(0) for group in set(groups)]
+    return (np.array(counts).reshape(-1, *known.shape[1:]) == 1).any(0)
 
 
 def known_mean(values: np.ndarray, axis: int) -> np.ndarray:

@@ -42,7 +42,6 @@ def check_evidence(
     if not isinstance(certified, bool):
         raise ValueError(f"`certified` must be true or false, got {certified!r}.")
     check_seed(seed)
-    evidence.split_key(split, seed=seed)
     if num is None:
         raise ValueError("`clips` is missing: a family has no end.")
 

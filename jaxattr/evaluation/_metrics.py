@@ -180,7 +180,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 function=metrics.average_drop,
             ),
             _on_network("completeness", "residual", "lower", ("from 0", "1"), "values"),
-            _on_map("complexity", "", None)._replace(direction="lower", scale=_SPREAD),
+            Metric("complexity", metrics.complexity, _itself, "map", "lower", _SPREAD),
             _on_map("auprc", "share of evidence", field="auprc"),
             _on_map("top_k_iou", "p / (2 - p) for a share p of evidence", field="iou"),
             _on_map("iou", _MEASURED, function=_iou),

@@ -9,7 +9,12 @@ from jaxattr._checking import nearest
 from jaxattr._expectation import check_count
 from jaxattr.evaluation._curves import Curve
 from jaxattr.evaluation._draws import interval, macro_draws, macro_mean
-from jaxattr.evaluation._estimates import Estimates, estimates, known_mean
+from jaxattr.evaluation._estimates import (
+    Estimates,
+    estimates,
+    in_a_group_of_one,
+    known_mean,
+)
 from jaxattr.evaluation._kendall import kendall
 from jaxattr.evaluation._scores import (
     COSTS,
@@ -215,9 +220,7 @@ def _tau(by_clip, groups, higher, num, seed):
     signs = np.where(higher, 1, -1)
     mean = kendall((macro_mean(by_clip, groups) * signs)[None])[0]
     draws = macro_draws(by_clip, groups, num=num, seed=seed) * signs
-    known = ~np.isnan(by_clip).all(1)
-    counts = [known[groups == group].sum(0) for group in set(groups)]
-    alone = (np.array(counts).reshape(-1, known.shape[1]) == 1).any(0)
+    alone = in_a_group_of_one(~np.isnan(by_clip).all(1), groups)
     ends = interval(kendall(draws))
     ends = (np.where(alone | alone[:, None], np.nan, end) for end in ends)
     return Estimates(mean, *ends)
