@@ -10,7 +10,7 @@ import numpy as np
 from jaxattr._clip import filled, narrow, widen
 from jaxattr._gaussian import blur_frames
 
-Name = Literal["mean", "clip_mean", "blur", "black", "median", "noise"]
+Name = Literal["mean", "fade", "clip_mean", "blur", "black", "median", "noise"]
 
 _BLUR = 20.0  # Pixels at 112: the lowest level of the study's blur pyramid.
 
@@ -21,10 +21,10 @@ def check_substitute(
     """Splits the setting `substitute` into a static name and an array.
 
     Args:
-      substitute: "mean", 0 in network units; "clip_mean", of every channel; "blur",
-        every frame blurred by 20 pixels at 112, zeros outside; "median", over time,
-        of every pixel; "noise" of every channel's mean and spread, the same pattern
-        for every clip; "black", which needs `f.spec`; or a number or array that
+      substitute: "mean" or "fade", 0 in network units; "clip_mean", of every channel;
+        "blur", every frame blurred by 20 pixels at 112, zeros outside; "median", over
+        time, of every pixel; "noise" of every channel's mean and spread, the same
+        pattern for every clip; "black", which needs `f.spec`; or a number or array that
         broadcasts to the clip, in its units.
       f: the network.
       also: further names, which `fill_in` does not know.
@@ -39,7 +39,7 @@ def check_substitute(
             raise ValueError(
                 f"`substitute` must be one of {names} or an array, got {substitute!r}."
             )
-        if substitute == "mean":
+        if substitute in ("mean", "fade"):
             return "value", 0.0
         if substitute == "black":
             return "value", _black(f)
@@ -66,12 +66,17 @@ def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
     elif name == "median":
         value = jnp.median(wide, 0, keepdims=True)
     elif name == "noise":
-        pattern = jax.random.normal(jax.random.key(0), clip.shape, wide.dtype)
-        mean, spread = (m((0, 1, 2), keepdims=True) for m in (wide.mean, wide.std))
-        value = mean + spread * pattern
+        value = noise_like(wide, jax.random.key(0))
     elif name == "blur":
         value = blur_frames(wide, _BLUR * min(1, clip.shape[1] / 112))
     return narrow(filled(value, clip, "substitute"), clip)
+
+
+def noise_like(clip: jax.Array, key: jax.Array) -> jax.Array:
+    """Noise of every channel's mean and spread, of the clip's shape [T, H, W, C]."""
+    pattern = jax.random.normal(key, clip.shape, clip.dtype)
+    mean, spread = (m((0, 1, 2), keepdims=True) for m in (clip.mean, clip.std))
+    return mean + spread * pattern
 
 
 def _black(f):

@@ -59,9 +59,10 @@ def mask_path_gradient(
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
       levels: values of :math:`\alpha`, each in (0, 1); one gradient evaluation each.
-      perturbation: what hidden voxels become: "blur", ever more of it; "fade", 0 in
-        network units; "clip_mean" of their channel; "median" over time of their pixel;
-        "noise" of their channel's mean and spread; "freeze", what was shown before.
+      perturbation: what hidden voxels become: "blur", ever more of it; "mean" or
+        "fade", 0 in network units; "clip_mean" of their channel; "median" over time of
+        their pixel; "noise" of their channel's mean and spread; "freeze", what was
+        shown before.
       score: what to explain; see `jaxattr.Score`.
       chunk: gradients computed side by side; changes memory, never the result.
 

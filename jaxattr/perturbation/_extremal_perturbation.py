@@ -54,9 +54,10 @@ def extremal_perturbation(
         published optimiser and 1200 iterations; or an `ExtremalConfig`.
       variant: "preserve" keeps the target with the mask, "delete" loses it without,
         "dual" both. The mask is 1 where the evidence is in all of them.
-      perturbation: what hidden voxels become: "blur", ever more of it; "fade", 0 in
-        network units; "clip_mean" of their channel; "median" over time of their pixel;
-        "noise" of their channel's mean and spread; "freeze", what was shown before.
+      perturbation: what hidden voxels become: "blur", ever more of it; "mean" or
+        "fade", 0 in network units; "clip_mean" of their channel; "median" over time of
+        their pixel; "noise" of their channel's mean and spread; "freeze", what was
+        shown before.
       num_iterations: instead of the preset's.
       ties: which of equal mask values count as the largest: "shuffle", a random choice
         per iteration, as published (needs a key); "expected", its expectation. None

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxattr._clip import narrow, wide, widen
+from jaxattr._clip import narrow, wide
 from jaxattr._expectation import check_count
 from jaxattr._explainer import explainer
 from jaxattr._score import Network, Score, poison_of
-from jaxattr._substitute import check_substitute, fill_in
+from jaxattr._substitute import check_substitute
+from jaxattr.perturbation._hiding import BY_VOXEL, hiding_wide
 from jaxattr.perturbation._mask_loop import MaskHistory, optimise
 from jaxattr.perturbation._optimisers import scale_by_largest
 from jaxattr.perturbation._presets import check_choice, check_weights
@@ -95,9 +96,9 @@ def fgvis(
         which say little of a difference of logits (`jaxattr.contrast`): give a sparsity
         there.
       defend: whether to filter; "both" does it with and without.
-      substitute: :math:`b`, see `jaxattr.metrics.insertion`; None is black where the
-        network's `spec` says what that is, so that no colour arises which the clip does
-        not have, else 0 in network units.
+      substitute: :math:`b`, see `jaxattr.metrics.insertion`, or "freeze", what was
+        shown there before; None is black where the network's `spec` says what that is,
+        so that no colour arises which the clip does not have, else 0 in network units.
       coupling: weight of the mean squared difference between the masks of consecutive
         frames; 0 leaves every frame to itself.
       noise: standard deviation, in network units, of what is added to the clip at every
@@ -135,7 +136,7 @@ def fgvis(
         score = "log_prob" if keeps else "prob"
     if substitute is None:
         substitute = "mean" if getattr(f, "spec", None) is None else "black"
-    hidden, value = check_substitute(substitute, f)
+    hidden, value = check_substitute(substitute, f, also=BY_VOXEL)
     return explainer(
         _explain,
         f,
@@ -173,14 +174,13 @@ def _explain(
     num_searches,
     key=None,
 ):
-    x, dtype = widen(clip), wide(clip.dtype)
-    b = widen(fill_in(hidden, value, clip))
+    dtype = wide(clip.dtype)
     sparsity, coupling, noise = (n.astype(dtype) for n in (sparsity, coupling, noise))
     probability = kept_score(f, clip, target, score)
-    show = functools.partial(_show, x, b)
+    show = hiding_wide(hidden, value, clip)
     bounds, named = activations(f, clip) if defend else (None, None)
     optimiser = optax.chain(scale_by_largest(), optax.scale(-_LEARNING_RATE))
-    start = jnp.full(x.shape, 1.0 if full else 0.0, dtype)
+    start = jnp.full(clip.shape, 1.0 if full else 0.0, dtype)
 
     def run(network, weight):
         cost = mask_cost(network, clip, target, score, variant)
@@ -228,10 +228,6 @@ def _explain(
         found = found._replace(undefended=result(f))
     poison = poison_of(f, clip, target, score)
     return jax.tree.map(lambda leaf: leaf * poison.astype(leaf.dtype), found)
-
-
-def _show(x, b, mask):
-    return mask * x + (1 - mask) * b
 
 
 def _noisy(show, noise, key, iteration, mask):

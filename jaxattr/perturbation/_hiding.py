@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxattr._clip import narrow, widen
+from jaxattr._clip import narrow, wide, widen
 from jaxattr._segments import sizes
 from jaxattr._substitute import fill_in
 from jaxattr.perturbation._operators import OPERATORS, Show, towards
@@ -29,12 +29,16 @@ def hiding(name: str, value: Any, clip: jax.Array) -> Show:
     Returns:
       show: mask [T, H, W], bool or 0..1 -> clip in its own dtype.
     """
+    show = hiding_wide(name, value, clip)
+    return lambda mask: narrow(show(mask.astype(wide(clip.dtype))), clip)
+
+
+def hiding_wide(name: str, value: Any, clip: jax.Array) -> Show:
+    """The same in float32 or wider; masks are of that dtype, and may have channels."""
     x = widen(clip)
     if name == "freeze":
-        show = OPERATORS[name](x, 0.0)
-    else:
-        show = towards(widen(fill_in(name, value, clip)), x)
-    return lambda mask: narrow(show(mask.astype(x.dtype)), clip)
+        return OPERATORS[name](x, 0.0)
+    return towards(widen(fill_in(name, value, clip)), x)
 
 
 def hiding_segments(

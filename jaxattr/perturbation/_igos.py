@@ -61,9 +61,10 @@ def igos(
         iteration, the same for its line search. 0 needs no key.
       step_size: where the line search starts; divided by 5 until the loss falls by
         1e-4 of what the slope promises, or it is below 1e-5.
-      perturbation: what hidden voxels become: "blur", ever more of it; "fade", 0 in
-        network units; "clip_mean" of their channel; "median" over time of their pixel;
-        "noise" of their channel's mean and spread; "freeze", what was shown before.
+      perturbation: what hidden voxels become: "blur", ever more of it; "mean" or
+        "fade", 0 in network units; "clip_mean" of their channel; "median" over time of
+        their pixel; "noise" of their channel's mean and spread; "freeze", what was
+        shown before.
       score: what should be lost; see `jaxattr.Score`. With "log_prob", -log(1 - p) is
         minimised.
       chunk: steps of the path computed side by side; changes memory and rounding.

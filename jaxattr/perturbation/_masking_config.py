@@ -26,7 +26,10 @@ class MaskingConfig:
       selector_absent_share: how often the selector is asked for an absent class.
       absent_share: how often the decoder is.
       alternatives: what may stand in place of hidden voxels, drawn for every clip:
-        "blur", "colour", "still" (the mean over time, which hides motion alone).
+        "blur", "colour", and, which are not published, "still" (the mean over time,
+        which hides motion alone), "mean" or "fade" (0 in network units), "clip_mean"
+        (of every channel), "median" (over time), "noise" (of every channel's mean and
+        spread) and "freeze" (what was shown before).
       blur: standard deviation of "blur", pixels of a frame 224 high.
       colour: largest absolute value of a channel of "colour", network units.
       colour_noise: standard deviation of the noise on it.
@@ -70,7 +73,7 @@ class MaskingConfig:
         if not self.alternatives:
             raise ValueError("`alternatives` must name at least one, got ().")
         for name in self.alternatives:
-            check_choice("alternatives", name, list(ALTERNATIVES))
+            check_choice("alternatives", name, ALTERNATIVES)
         for name in ("area_ramp", "selector_absent_share", "absent_share"):
             if getattr(self, name) > 1:
                 raise ValueError(

@@ -77,12 +77,12 @@ def decoder_objective(
     params = {**params, "selector": jax.lax.stop_gradient(params["selector"])}
     values = activations(network, clip, [layer.name for layer in layers])
     cells = forward(params, layers, values, asked, 0.0).cells
-    mask = to_clip(cells, clip.shape[:3], layers[-1].axes)[..., None]
+    mask = to_clip(cells, clip.shape[:3], layers[-1].axes)
     x = widen(clip)
-    other = alternative(x, other_key, config.alternatives, config)
-    x = x + config.clip_noise * jax.random.normal(noise_key, x.shape, x.dtype)
-    kept = widen(network(narrow(mask * x + (1 - mask) * other, clip)))
-    lost = widen(network(narrow((1 - mask) * x + mask * other, clip)))
+    noisy = x + config.clip_noise * jax.random.normal(noise_key, x.shape, x.dtype)
+    show = alternative(x, noisy, other_key, config.alternatives, config)
+    kept = widen(network(narrow(show(mask), clip)))
+    lost = widen(network(narrow(show(1 - mask), clip)))
     preserver = jnp.where(
         exists,
         keep_cost(kept, target, config.keep_margin),

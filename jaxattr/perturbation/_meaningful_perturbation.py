@@ -56,9 +56,10 @@ def meaningful_perturbation(
         start without mask; or a `jaxattr.perturbation.MeaningfulConfig`.
       variant: "delete" loses the target without the mask, "preserve" keeps it with the
         mask, "dual" both. The mask is 1 where the evidence is in all of them.
-      perturbation: what hidden voxels become: "blur", ever more of it; "fade", 0 in
-        network units; "clip_mean" of their channel; "median" over time of their pixel;
-        "noise" of their channel's mean and spread; "freeze", what was shown before.
+      perturbation: what hidden voxels become: "blur", ever more of it; "mean" or
+        "fade", 0 in network units; "clip_mean" of their channel; "median" over time of
+        their pixel; "noise" of their channel's mean and spread; "freeze", what was
+        shown before.
       num_iterations: instead of the preset's; the disc to start from takes 35 forward
         passes more.
       score: what to lose or keep; see `jaxattr.Score`. With "log_prob", -log(1 - p) is

@@ -1,7 +1,8 @@
 """Perturbation operators: what a clip looks like where its mask is 0.
 
 An operator takes the clip once and returns `show(mask) -> clip`: a mask [T, H, W] of
-ones shows the clip itself, zeros hide it, and every value between has a gradient.
+ones shows the clip itself, zeros hide it, and every value between has a gradient. All
+but "blur" take a mask for every channel, [T, H, W, C], as well.
 """
 
 import functools
@@ -20,7 +21,7 @@ def _blur(clip, blur):
 
 
 def _fade(clip, blur):
-    return lambda mask: mask[..., None] * clip
+    return lambda mask: _for_channels(mask, clip) * clip
 
 
 def towards(hidden: jax.Array, clip: jax.Array) -> Show:
@@ -45,13 +46,19 @@ def _freeze(clip, blur):
 
 
 def _between(hidden, shown, mask):
-    return (1 - mask)[..., None] * hidden + mask[..., None] * shown  # Exact at 0 and 1.
+    mask = _for_channels(mask, shown)
+    return (1 - mask) * hidden + mask * shown  # Exact at 0 and 1.
+
+
+def _for_channels(mask, clip):
+    return mask if mask.ndim == clip.ndim else mask[..., None]
 
 
 # Name -> operator(clip [T, H, W, C], standard deviation of blur in pixels) -> show.
 OPERATORS: dict[str, Callable[[jax.Array, float], Show]] = {
     "blur": _blur,
     "fade": _fade,
+    "mean": _fade,  # What methods without a gradient call it: their mean is 0.
     "clip_mean": _substitute("clip_mean"),
     "median": _substitute("median"),
     "noise": _substitute("noise"),

@@ -22,7 +22,8 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 def check_weights(**values: object) -> None:
     """Raises ValueError unless all are finite numbers of at least 0."""
     for name, value in values.items():
-        if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not (number and 0 <= value < math.inf):
             raise ValueError(f"`{name}` must be a number of at least 0, got {value!r}.")
 
 

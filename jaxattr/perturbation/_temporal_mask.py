@@ -86,8 +86,9 @@ def temporal_mask(
     Args:
       f: network, one clip [T, H, W, C] -> logits [K].
       perturbation: what masked frames become: "freeze", what was shown before; "blur",
-        ever more of it; "fade", 0 in network units; "clip_mean" of their channel;
-        "median" over time of their pixel; "noise" of their channel's mean and spread.
+        ever more of it; "mean" or "fade", 0 in network units; "clip_mean" of their
+        channel; "median" over time of their pixel; "noise" of their channel's mean and
+        spread.
       sparsity: :math:`\lambda_1`, in units of the score per frame.
       smoothness: :math:`\lambda_2`.
       num_iterations: gradients; T / 2 forward passes for the start come on top.

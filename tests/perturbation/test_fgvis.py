@@ -85,9 +85,17 @@ class Filter(torch.autograd.Function):
         return g * context.saved_tensors[0], None
 
 
-def in_torch(game, target, sparsity, coupling, num_iterations, defend):
+def in_torch(game, target, sparsity, coupling, num_iterations, defend, freeze=False):
     """The evidence mask, by a loop of its own."""
     x, b = torch.tensor(CLIP), torch.tensor(HIDDEN)
+
+    def show(mask):
+        if not freeze:
+            return mask * x + (1 - mask) * b
+        frames = [x[0]]
+        for now, m in zip(x[1:], mask[1:], strict=True):
+            frames.append(m * now + (1 - m) * frames[-1])
+        return torch.stack(frames)
 
     def forward(clip, bounds=None):
         h = torch.relu(clip @ torch.tensor(W1))
@@ -104,9 +112,9 @@ def in_torch(game, target, sparsity, coupling, num_iterations, defend):
     for _ in range(num_iterations):
         mask.requires_grad_()
         if game in ("preservation", "generation"):
-            cost = -forward(mask * x + (1 - mask) * b, bounds)[0]
+            cost = -forward(show(mask), bounds)[0]
         else:
-            cost = forward((1 - mask) * x + mask * b, bounds)[0].exp()
+            cost = forward(show(1 - mask), bounds)[0].exp()
         jumps = ((mask[1:] - mask[:-1]) ** 2).sum() / mask.numel()
         cost = cost + sparsity * mask.mean() + coupling * jumps
         (slope,) = torch.autograd.grad(cost, mask)
@@ -114,14 +122,19 @@ def in_torch(game, target, sparsity, coupling, num_iterations, defend):
     return mask.numpy()
 
 
-@pytest.mark.parametrize("game", GAMES)
-def test_equal_to_gradient_descent_in_torch(game):
+@pytest.mark.parametrize(
+    ("game", "freeze"), [*((g, False) for g in GAMES), ("deletion", True)]
+)
+def test_equal_to_gradient_descent_in_torch(game, freeze):
     numbers = {"sparsity": 0.2, "coupling": 0.5, "num_iterations": 10}
+    hidden = "freeze" if freeze else HIDDEN
     explain = fgvis(
-        network, game=game, noise=0.0, substitute=HIDDEN, defend="both", **numbers
+        network, game=game, noise=0.0, substitute=hidden, defend="both", **numbers
     )
     found = explain(CLIP, 1)
-    want, plain = (in_torch(game, 1, **numbers, defend=d) for d in (True, False))
+    want, plain = (
+        in_torch(game, 1, **numbers, defend=d, freeze=freeze) for d in (True, False)
+    )
     assert np.abs(want - plain).max() > 0.05
     np.testing.assert_allclose(found.values, want, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(found.undefended.values, plain, rtol=1e-8, atol=1e-10)

@@ -15,7 +15,7 @@ from jaxattr.perturbation import (
     masking_model,
     train_masking_model,
 )
-from jaxattr.perturbation._alternatives import alternative
+from jaxattr.perturbation._alternatives import ALTERNATIVES, alternative
 from jaxattr.perturbation._masking_losses import (
     area_cost,
     existence_cost,
@@ -110,8 +110,12 @@ def test_area_has_a_slope_where_the_mask_is_zero():
 def test_alternatives():
     clip, keys = clips(1)[0], jax.random.split(KEY, 400)
     config = MaskingConfig(alternatives=("still", "colour"), colour=0.5)
-    made = jax.vmap(lambda key: alternative(clip, key, config.alternatives, config))
-    found = np.asarray(jax.jit(made)(keys))
+
+    def hide(key, names=config.alternatives, config=config, mask=0.0):
+        show = alternative(clip, clip + 1, key, names, config)
+        return show(jnp.full(SHAPE[:3], mask, clip.dtype))
+
+    found = np.asarray(jax.jit(jax.vmap(hide))(keys))
     mean = np.broadcast_to(np.asarray(clip).mean(0), SHAPE)
     still = np.array([np.allclose(one, mean) for one in found])
     assert 150 < still.sum() < 250
@@ -120,9 +124,14 @@ def test_alternatives():
     assert 0.45 < np.abs(means).max() < 0.55  # Uniform, and the noise of its mean.
     np.testing.assert_allclose(means.std(), 0.5 / np.sqrt(3), rtol=0.1)
     np.testing.assert_allclose(noise.mean(), 0.22, rtol=0.02)
-    blurred = alternative(clip, KEY, ("blur",), MaskingConfig(blur=112.0))
+    blurred = hide(KEY, ("blur",), MaskingConfig(blur=112.0))
     torch_like = slow_blur(np.asarray(clip), 112.0 * 8 / 224)
     np.testing.assert_allclose(blurred, torch_like, atol=1e-6)
+    noise = hide(KEY, ("noise",))
+    assert np.abs(noise - hide(keys[1], ("noise",))).max() > 0.1  # Of the key.
+    np.testing.assert_allclose(noise.mean(), clip.mean(), atol=0.1)
+    for name in ALTERNATIVES:
+        np.testing.assert_array_equal(hide(KEY, (name,), mask=1.0), clip + 1)
 
 
 def slow_blur(clip, sigma):
@@ -223,10 +232,38 @@ def test_scales_of_loud_quiet_and_silent_channels():
 # The training.
 
 
-@pytest.mark.parametrize("absent", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
-def test_first_step_costs_what_numpy_says(absent):
+def hidden_behind(name, clip, mask):
+    """The clip where the mask is 1, slowly."""
+    if name == "freeze":
+        frames = [clip[0]]
+        for now, m in zip(clip[1:], mask[1:], strict=True):
+            frames.append(m * now + (1 - m) * frames[-1])
+        return np.stack(frames)
+    hidden = {
+        "still": clip.mean(0, keepdims=True),
+        "mean": 0.0,
+        "fade": 0.0,
+        "clip_mean": clip.mean((0, 1, 2)),
+        "median": np.median(clip, 0),
+    }
+    return mask * clip + (1 - mask) * hidden[name]
+
+
+@pytest.mark.parametrize(
+    ("absent", "name"),
+    [
+        (0.0, "freeze"),
+        pytest.param(0.0, "still", marks=pytest.mark.slow),
+        pytest.param(1.0, "still", marks=pytest.mark.slow),
+        pytest.param(0.0, "mean", marks=pytest.mark.slow),
+        pytest.param(0.0, "fade", marks=pytest.mark.slow),
+        pytest.param(0.0, "clip_mean", marks=pytest.mark.slow),
+        pytest.param(0.0, "median", marks=pytest.mark.slow),
+    ],
+)
+def test_first_step_costs_what_numpy_says(absent, name):
     config = MaskingConfig(
-        alternatives=("still",), clip_noise=0.0, absent_share=absent, area_ramp=0.0
+        alternatives=(name,), clip_noise=0.0, absent_share=absent, area_ramp=0.0
     )
     many, targets = clips(), np.array([1, 0, 1])
     trained = train_masking_model(
@@ -243,9 +280,10 @@ def test_first_step_costs_what_numpy_says(absent):
         asked = int(1 - target) if absent else int(target)
         found = explain(clip, asked)
         mask, x = np.asarray(found.values)[..., None], np.asarray(clip)
-        hidden = x.mean(0, keepdims=True)
-        kept = np.asarray(network(jnp.asarray(mask * x + (1 - mask) * hidden)))
-        lost = np.asarray(network(jnp.asarray((1 - mask) * x + mask * hidden)))
+        kept, lost = (
+            np.asarray(network(jnp.asarray(hidden_behind(name, x, m))))
+            for m in (mask, 1 - mask)
+        )
         lead_kept, lead_lost = (z[target] - z[1 - target] for z in (kept, lost))
         if absent:
             preserver, destroyer = max(0, 1 + lead_kept), max(0, 1 - lead_lost)

@@ -1,10 +1,15 @@
 """What hidden voxels become, against slow NumPy and the worked examples."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxattr._checking import NoNetwork
+from jaxattr._registry import METHODS
+from jaxattr.perturbation import MaskingConfig
 from jaxattr.perturbation._operators import OPERATORS
 
 RNG = np.random.default_rng(0)
@@ -15,6 +20,7 @@ MASK = RNG.uniform(size=CLIP.shape[:3])
 def hidden_of(name):
     return {
         "fade": np.zeros_like(CLIP),
+        "mean": np.zeros_like(CLIP),
         "clip_mean": np.broadcast_to(CLIP.mean((0, 1, 2)), CLIP.shape),
         "median": np.broadcast_to(np.median(CLIP, 0), CLIP.shape),
         "freeze": np.broadcast_to(CLIP[0], CLIP.shape),
@@ -27,14 +33,14 @@ def test_a_full_mask_shows_the_clip_itself(name):
     np.testing.assert_array_equal(show(jnp.ones(MASK.shape)), CLIP)
 
 
-@pytest.mark.parametrize("name", ["fade", "clip_mean", "median", "freeze"])
+@pytest.mark.parametrize("name", ["fade", "mean", "clip_mean", "median", "freeze"])
 def test_an_empty_mask_shows_what_takes_the_place(name):
     show = OPERATORS[name](jnp.asarray(CLIP), 2.0)
     got = show(jnp.zeros(MASK.shape))
     np.testing.assert_allclose(got, hidden_of(name), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["fade", "clip_mean", "median"])
+@pytest.mark.parametrize("name", ["fade", "mean", "clip_mean", "median"])
 def test_between_is_in_proportion(name):
     got = OPERATORS[name](jnp.asarray(CLIP), 2.0)(jnp.asarray(MASK))
     share, hidden = MASK[..., None], hidden_of(name)
@@ -71,3 +77,26 @@ def test_freezing_has_the_slope_of_a_recurrence():
     slope = jax.jacobian(lambda p: show((1 - p).reshape(4, 1, 1)).ravel())(perturbed)
     want = [[0, 0, 0, 0], [0, -1, 0, 0], [0, -0.6, -1.3, 0], [0, -0.3, -0.65, -1.78]]
     np.testing.assert_allclose(slope, want, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS.keys() - {"blur"}))
+def test_a_mask_of_channels_is_one_of_each_channel(name):
+    mask = RNG.uniform(size=CLIP.shape)
+    show = OPERATORS[name](jnp.asarray(CLIP), 2.0)
+    got = show(jnp.asarray(mask))
+    for c in range(CLIP.shape[-1]):
+        want = show(jnp.asarray(mask[..., c]))[..., c]
+        np.testing.assert_allclose(got[..., c], want, rtol=1e-12)
+
+
+def test_every_method_that_hides_knows_every_operator():
+    """By one name in all of them; only what hides nothing has no choice."""
+    choosing = []
+    for name, method in METHODS.items():
+        parameters = inspect.signature(method.transform).parameters
+        for setting in {"perturbation", "substitute"} & set(parameters):
+            choosing.append(name)
+            for operator in OPERATORS:
+                method.transform(NoNetwork(), **{**method.settings, setting: operator})
+    assert {"step", "fgvis", "rise", "lime", "temporal_mask", "igos"} <= set(choosing)
+    MaskingConfig(alternatives=tuple(OPERATORS))
