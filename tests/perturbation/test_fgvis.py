@@ -14,7 +14,7 @@ from jaxattr.perturbation._fgvis import Game
 from jaxattr.perturbation._optimisers import scale_by_largest
 from jaxattr.rules import gradient_filter
 
-SHAPE = (2, 3, 5, 4)  # T, H, W, C
+SHAPE = (3, 2, 5, 4)  # T, H, W, C
 RNG = np.random.default_rng(0)
 CLIP = RNG.normal(size=SHAPE)
 W1, W2 = RNG.normal(size=(4, 6)), RNG.normal(size=(6, 3)) / 4
