@@ -7,7 +7,7 @@ import threading
 import numpy as np
 
 from jaxattr.data._decode import ClipSpec, check_spec, normalise, read_frames
-from jaxattr.data._geometry import apply, plan
+from jaxattr.data._geometry import Geometry, apply, plan
 from jaxattr.data._read_clip import open_reader
 from jaxattr.data._sample import Sample
 from jaxattr.data._sampling import at_rate
@@ -51,12 +51,20 @@ class Windows:
           ValueError: it cannot be decoded.
           OSError: the video is gone.
         """
-        start = self.starts[index]
-        wanted = self.frames[start : start + self._spec.num_frames].tolist()
-        with self._lock:
-            pixels = self._decode(wanted)
-        clip = normalise(np.stack(pixels), self._spec)
+        clip, _, _ = self.read(index)
         return Sample(self.names[index], clip, self._target, group=self._path.stem)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray, Geometry]:
+        """Decodes a window: its clip, [T] its frames of the video, and where they lie.
+
+        Raises:
+          as indexing does.
+        """
+        start = self.starts[index]
+        wanted = self.frames[start : start + self._spec.num_frames]
+        with self._lock:
+            pixels, geometry = self._decode(wanted.tolist()), self._geometry
+        return normalise(np.stack(pixels), self._spec), wanted, geometry
 
     def __getstate__(self):
         state = {**vars(self)}
@@ -129,12 +137,7 @@ def windows(
         is not positive or leaves frames out.
     """
     check_spec(spec)
-    size = spec.num_frames
-    stride = max(1, size // 2) if stride is None else stride
-    if not 1 <= stride <= size:
-        raise ValueError(
-            f"`stride` must be from 1 to the {size} frames of a window, got {stride}."
-        )
+    size, stride = spec.num_frames, check_stride(stride, spec)
     reader = open_reader(path)
     timeline = reader.scan(None)
     frames = np.arange(timeline.num_frames)
@@ -148,3 +151,18 @@ def windows(
     starts = np.arange(0, len(frames) - size, stride)
     starts = np.append(starts, len(frames) - size)
     return Windows(path, spec, target, starts, frames)
+
+
+def check_stride(stride: int | None, spec: ClipSpec) -> int:
+    """A stride of windows; that of None is half a window.
+
+    Raises:
+      ValueError: it is not positive or leaves frames out.
+    """
+    size = spec.num_frames
+    stride = max(1, size // 2) if stride is None else stride
+    if not 1 <= stride <= size:
+        raise ValueError(
+            f"`stride` must be from 1 to the {size} frames of a window, got {stride}."
+        )
+    return stride

@@ -1,8 +1,9 @@
 """One method on the clips of a network: compiled once for a shape, then timed."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,21 @@ from jaxattr.evaluation._networks import Trained
 from jaxattr.evaluation._settings import Choice
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)
+
+
+@contextlib.contextmanager
+def within_memory() -> Iterator[None]:
+    """Makes a refusal of memory that does not suffice: other methods may need less.
+
+    Raises:
+      ValueError: instead of the device's error.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise ValueError(str(error)) from None
 
 
 class Explained(NamedTuple):

@@ -4,11 +4,12 @@ import csv
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxattr.data import ClipSpec, Sample, Samples, Source, read_clip
+from jaxattr.data import ClipSpec, Sample, Samples, read_clip
+from jaxattr.data._geometry import Geometry
 from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._sampling import Sampling
 
@@ -43,6 +44,17 @@ def folder_samples(
     Raises:
       ValueError: no clips there; labels or boxes that cannot be read.
     """
+    reading = {"box": box, "sampling": sampling, "short": short}
+    about = About.read(labels, boxes, spec)
+    return _FolderSamples(spec, clips_in(folder), about, reading)
+
+
+def clips_in(folder: str) -> list[pathlib.Path]:
+    """Videos, GIFs and folders of frames, sorted.
+
+    Raises:
+      ValueError: there is none.
+    """
     found = sorted(
         p
         for p in pathlib.Path(folder).iterdir()
@@ -52,10 +64,7 @@ def folder_samples(
         raise ValueError(
             f"`folder` {folder!r} holds no video, GIF or folder of frames."
         )
-    reading = {"box": box, "sampling": sampling, "short": short}
-    return _FolderSamples(
-        spec, found, _read_labels(labels, spec), _read_boxes(boxes), reading
-    )
+    return found
 
 
 def check_folder(
@@ -78,12 +87,44 @@ def check_folder(
         )
 
 
+class About(NamedTuple):
+    """What is known of the clips of a folder, by name."""
+
+    labels: Mapping[str, int]
+    boxes: Mapping[str, list]
+
+    @classmethod
+    def read(cls, labels: str | None, boxes: str | None, spec: ClipSpec) -> "About":
+        """Reads the files of `folder_samples`."""
+        return cls(_read_labels(labels, spec), _read_boxes(boxes))
+
+    def sample(
+        self,
+        name: str,
+        path: pathlib.Path,
+        clip: np.ndarray,
+        indices: np.ndarray,
+        geometry: Geometry,
+    ) -> Sample:
+        """A clip with its class and boxes; see `to_clip`.
+
+        Raises:
+          ValueError: it has no class where others have one; boxes that are none.
+        """
+        boxes, target = _find(self.boxes, path), _find(self.labels, path)
+        if self.labels and target is None:
+            raise MissingAnnotation(f"{path.name} has no row in the file of labels.")
+        if boxes is not None:
+            boxes = to_clip(boxes, indices, geometry)
+        return Sample(name, clip, target or 0, boxes=boxes)
+
+
 class _FolderSamples:
     """Reads a clip when it is asked for."""
 
-    def __init__(self, spec, paths, labels, boxes, reading):
-        self._spec, self._paths, self._reading = spec, paths, reading
-        self._labels, self._boxes = labels, boxes
+    def __init__(self, spec, paths, about, reading):
+        self._spec, self._paths = spec, paths
+        self._about, self._reading = about, reading
         self.names = [path.name for path in paths]
 
     def __len__(self):
@@ -92,25 +133,21 @@ class _FolderSamples:
     def __getitem__(self, index) -> Sample:
         path = self._paths[index]
         clip, source = read_clip(path, self._spec, return_source=True, **self._reading)
-        boxes = _find(self._boxes, path)
-        target = _find(self._labels, path)
-        if self._labels and target is None:
-            raise MissingAnnotation(f"{path.name} has no row in the file of labels.")
-        return Sample(
-            self.names[index],
-            clip,
-            target or 0,
-            boxes=None if boxes is None else to_clip(boxes, source),
+        return self._about.sample(
+            self.names[index], path, clip, source.indices, source.geometry
         )
 
 
-def to_clip(boxes: list[list[float] | None], source: Source) -> np.ndarray:
+def to_clip(
+    boxes: list[list[float] | None], indices: np.ndarray, geometry: Geometry
+) -> np.ndarray:
     """Boxes of the source's frames in pixels of the clip.
 
     Args:
       boxes: one for each frame of the source, [x0, y0, x1, y1] as shares of the box
         that was cut out, or None.
-      source: of the clip, as `read_clip` returns it.
+      indices: [T] frames of the source that the clip has.
+      geometry: between the source and the clip.
 
     Returns:
       [T, 4] float32 rows (y0, x0, y1, x1), inclusive; NaN where a frame has none, or
@@ -119,16 +156,16 @@ def to_clip(boxes: list[list[float] | None], source: Source) -> np.ndarray:
     Raises:
       ValueError: fewer boxes than frames, or what is no box.
     """
-    geometry, rows = source.geometry, []
+    rows = []
     if not isinstance(boxes, list):
         raise ValueError(f"its `boxes` must be a list, got {boxes!r:.80}.")
-    if source.indices.max() >= len(boxes):
+    if indices.max() >= len(boxes):
         raise ValueError(
             f"there are boxes for {len(boxes)} frames, and none for frame "
-            f"{source.indices.max()}."
+            f"{indices.max()}."
         )
     sides = np.asarray(geometry.size, np.float64)
-    for index in source.indices:
+    for index in indices:
         row = boxes[index]
         if row is None:
             rows.append([np.nan] * 4)

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import inspect
+import itertools
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -105,7 +106,7 @@ class Reader:
         named = f"{name}/{pathlib.Path(weights).stem}" if _is_text(weights) else name
         return Choice(label or named, name, _tuples(entry))
 
-    def _data(self, entry, where, clips):
+    def _data(self, entry, where, clips, own=("clips", "target")):
         name, label = self._pop_name(entry, where, "kind")
         if name is None:
             return None
@@ -113,6 +114,7 @@ class Reader:
             self.wrong.append(f"{where}: no data {name!r}{nearest(name, self.sources)}")
             return None
         source = self.sources[name]
+        good = self._check_keys(where, entry, (*own, *source.arguments))
         options = {"target": entry.pop("target", "label")}
         if options["target"] not in ("label", "predicted"):
             self.wrong.append(
@@ -121,8 +123,6 @@ class Reader:
             )
         options["clips"] = entry.pop("clips", clips)
         self._check_clips(f"{where}: `clips`", options["clips"])
-        known = ("kind", "label", "clips", "target", *source.arguments)
-        good = self._check_keys(where, entry, known)
         for key, parameter in source.arguments.items():
             if parameter.default is parameter.empty and key not in entry:
                 self.wrong.append(f"{where}: {name} needs `{key}`.")
@@ -136,15 +136,25 @@ class Reader:
                     f"got {entry[key]!r}{nearest(str(entry[key]), map(str, known))}"
                 )
                 good = False
+        tables = {key: entry.pop(key) for key in source.tables if key in entry}
+        for key, table in tables.items():
+            tables[key] = self._table(table, f"{where}.{key}", clips, own=())
         for key in source.paths:
             path = entry.get(key)
             if path is not None and not (self.base / str(path)).exists():
                 self.wrong.append(f"{where}: `{key}` {path!r} does not exist.")
-        arguments = _tuples(entry)
+        arguments = _tuples(entry) | tables
         if good:
             self._try(where, source.check, options["clips"], **arguments)
         label = label or source.label(arguments) or name
         return Choice(str(label), name, arguments, options)
+
+    def _table(self, entry, where, clips, own):
+        """A data set within another entry; None if it cannot be."""
+        if isinstance(entry, dict):
+            return self._data(dict(entry), where, clips, own)
+        self.wrong.append(f"{where} must be a table as in [[data]], got {entry!r}.")
+        return None
 
     def _methods(self, entry, where, clips):
         name, label = self._pop_name(entry, where, "name")
@@ -164,12 +174,11 @@ class Reader:
             return None
         if "baselines" in needs:
             given = entry.pop("baselines", None)
-            if not isinstance(given, dict):
-                self.wrong.append(
-                    f"{where}: {name} needs `baselines`, a table as in [[data]]."
-                )
+            options["baselines"] = self._table(
+                given, f"{where}.baselines", clips, own=("clips",)
+            )
+            if options["baselines"] is None:
                 return None
-            options["baselines"] = self._data(given, f"{where}.baselines", clips)
             needs["baselines"] = np.zeros((2, 1, 1, 1, 1), np.float32)
         settings = {**method.settings, **_tuples(entry)}
         if settings.get("areas") == "evidence":
@@ -226,7 +235,7 @@ class Reader:
         """Nothing is tuned on what is kept for tests."""
         tuning = [
             choice.label
-            for choice in data
+            for choice in itertools.chain.from_iterable(map(_with_tables, data))
             if choice.name == "evidence" and choice.settings.get("split") == "dev"
         ]
         for choice in networks:
@@ -268,6 +277,14 @@ def _stand_ins(metric):
     boxes = np.zeros((2, 4), np.float32)
     truths = {"mask": heat > 0, "boxes": boxes, "window": np.ones(2, bool)}
     return [heat, truths[metric.truth]] if metric.truth else [heat]
+
+
+def _with_tables(choice):
+    """A data set, and those within it."""
+    yield choice
+    for value in choice.settings.values():
+        if isinstance(value, Choice):
+            yield from _with_tables(value)
 
 
 def _is_module(name):

@@ -175,6 +175,9 @@ class Run:
         for name in source.paths:
             if arguments.get(name) is not None:
                 arguments[name] = str(self._settings.base / arguments[name])
+        for name in source.tables:
+            if name in arguments:
+                arguments[name] = self._samples(f, arguments[name])
         return source.make(f, data.options["clips"], **arguments)
 
     def _baselines(self, f, data) -> np.ndarray:

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxattr import data, metrics
-from jaxattr.evaluation._explain import REFUSALS, Explained, Explainer, form_of
+from jaxattr.evaluation._explain import (
+    REFUSALS,
+    Explained,
+    Explainer,
+    form_of,
+    within_memory,
+)
 from jaxattr.evaluation._metrics import METRICS, Path
 from jaxattr.evaluation._networks import Trained
 from jaxattr.evaluation._settings import Choice
@@ -135,9 +141,10 @@ class Scorer:
         if choice.name == "sanity_check" and self._network.head:
             settings = {"select": _of_layer(self._network.head), "depth": 1} | settings
         try:
-            method = explainer.transform(clip, truth)
-            measure = metric.function(method, self._network.f, **settings)
-            return _scored(metric.pick(measure(clip, target, key=key)))
+            with within_memory():
+                method = explainer.transform(clip, truth)
+                measure = metric.function(method, self._network.f, **settings)
+                return _scored(metric.pick(measure(clip, target, key=key)))
         except REFUSALS as error:
             return _refused(error)
 

@@ -7,12 +7,14 @@ certified evidence, which of them count.
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from jaxattr import data
 from jaxattr.data import Samples
+from jaxattr.data._extras import need
 from jaxattr.evaluation._evidence import check_evidence, evidence_samples
 from jaxattr.evaluation._folder_of_clips import check_folder, folder_samples
+from jaxattr.evaluation._folder_of_windows import check_windows, window_samples
 
 
 class Source(NamedTuple):
@@ -24,6 +26,8 @@ class Source(NamedTuple):
       arguments: what it is told in a settings file, by name.
       label: arguments -> what the records call it, unless the settings say it.
       paths: arguments that are paths.
+      tables: arguments that are data sets themselves, tables in a settings file; `make`
+        gets their `Samples`.
       check: raises ValueError for arguments that cannot be, before anything runs.
     """
 
@@ -31,6 +35,7 @@ class Source(NamedTuple):
     arguments: Mapping[str, inspect.Parameter] = MappingProxyType({})
     label: Callable[[Mapping[str, Any]], str | None] = lambda arguments: None
     paths: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     check: Callable[..., None] = lambda num, **arguments: None
 
 
@@ -54,15 +59,14 @@ def _of_folder(read: Callable[..., Samples], *paths: str) -> Source:
     return Source(make, arguments, paths=("folder", *paths))
 
 
-def _cat_ucf(
-    folder,
-    spec,
-    *,
-    split: Literal["train", "test"] = "test",
-    fold: Literal[1, 2, 3] = 1,
-    seed: int = 0,
-):
-    return data.cat_ucf(data.ucf101(folder, spec, split=split, fold=fold), seed=seed)
+def _cat_ucf(f, num, *, samples, distractors=None, seed: int = 0):
+    return data.cat_ucf(samples, distractors, seed=seed)
+
+
+def _records(folder, spec, *, split: str = "test"):
+    tfds = need("tensorflow_datasets", "TensorFlow Datasets", "data")
+    builder = tfds.builder_from_directory(folder)
+    return data.from_records(builder.as_data_source(split), spec)
 
 
 def _epic_kitchens() -> Source:
@@ -90,7 +94,13 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         ),
         "ucf101": _of_folder(data.ucf101),
         "ucf101_24": _of_folder(data.ucf101_24),
-        "cat_ucf": _of_folder(_cat_ucf),
+        "windows": _of_folder(window_samples, "labels", "boxes")._replace(
+            check=check_windows
+        ),
+        "records": _of_folder(_records),
+        "cat_ucf": Source(
+            _cat_ucf, _keyword_only(_cat_ucf), tables=("samples", "distractors")
+        ),
         "epic_kitchens": _epic_kitchens(),
         "something_something": _of_folder(
             data.something_something, "annotations", "labels"

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxattr.data import Sample
 from jaxattr.data._sample import MissingAnnotation
-from jaxattr.evaluation._explain import REFUSALS, Explainer
+from jaxattr.evaluation._explain import REFUSALS, Explainer, within_memory
 from jaxattr.evaluation._methods import RUNNABLE
 from jaxattr.evaluation._metrics import METRICS
 from jaxattr.evaluation._networks import Trained
@@ -115,16 +115,17 @@ class Worker:
         count = len(self._settings.metrics)
         if explainer.needs_truth and truth is None:
             return None, [Scored(None, "no annotation")] * count
+        explained = None
         try:
-            explained = explainer(clip, target, truth, key)
+            with within_memory():
+                explained = explainer(clip, target, truth, key)
+                if not explained.finite:
+                    return explained, [Scored(None, "not finite")] * count
+                return explained, self._scorer(
+                    explainer, explained, clip, target, truth, segments, score_key
+                )
         except REFUSALS as error:
-            return None, [Scored(None, "refused", first_line(error))] * count
-        if not explained.finite:
-            return explained, [Scored(None, "not finite")] * count
-        scores = self._scorer(
-            explainer, explained, clip, target, truth, segments, score_key
-        )
-        return explained, scores
+            return explained, [Scored(None, "refused", first_line(error))] * count
 
     def _rows(self, record, method, cost, scores):
         rows = []

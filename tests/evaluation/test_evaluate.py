@@ -5,13 +5,14 @@ import json
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
-from toys import SETTINGS, WEIGHT, Toys, rows, run
+from toys import SETTINGS, WEIGHT, Toys, linear, rows, run
 
 from jaxattr import metrics
-from jaxattr.evaluation import FolderError, evaluate, join_records
+from jaxattr.evaluation import FolderError, _explain, evaluate, join_records
 from jaxattr.evaluation._folder import Folder
 from jaxattr.evaluation._records import RecordsFile
 
@@ -311,6 +312,46 @@ def test_methods_and_metrics_that_refuse(tmp_path):
         assert "`block`" in found[1]["message"]
         assert "`spec`" in found[2]["message"]
         assert "`tokens`" in found[3]["message"]
+
+
+@jax.custom_jvp
+def dear(x):
+    """The same, but its derivative takes half a petabyte."""
+    return x
+
+
+@dear.defjvp
+def _(primals, tangents):
+    (x,), (v,) = primals, tangents
+    many = x.sum() * jnp.arange(1 << 20, dtype=x.dtype)
+    return x, v * jnp.sort(jnp.broadcast_to(many, (1 << 27, 1 << 20)), axis=0)[3, 5]
+
+
+def test_memory_that_does_not_suffice_is_the_method_s_own_affair(tmp_path):
+    network = jax.tree_util.Partial(
+        lambda weight, clip: linear(weight)(dear(clip)), WEIGHT
+    )
+    evaluate(
+        {**SETTINGS, "clips": 2},
+        tmp_path,
+        networks={"linear": network},
+        data={"toys": Toys()},
+    )
+    found = rows(tmp_path)
+    assert [r["status"] for r in found] == [*["refused"] * 2, *["ok"] * 2] * 2
+    assert found[0]["message"].startswith("RESOURCE_EXHAUSTED")
+
+
+def test_other_failures_of_a_device_end_the_run(tmp_path, monkeypatch, undisturbed):
+    def lost(*args):
+        raise jax.errors.JaxRuntimeError("INTERNAL: the device is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_explain.Explainer, "__call__", lost)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="is gone"):
+            run(tmp_path)
+    run(tmp_path)
+    assert rows(tmp_path) == undisturbed
 
 
 def test_the_network_s_own_answer_is_explained(tmp_path):

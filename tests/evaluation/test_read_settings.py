@@ -141,7 +141,7 @@ def test_data_that_cannot_be_is_told_before_anything_runs(tmp_path):
         ({"kind": "folder", "box": [8, 0, 4, 9]}, "`box` must be (top, left, bottom"),
         ({"kind": "ucf101", "split": "tset"}, "`split` must be one of 'train', 'test'"),
         ({"kind": "ucf101", "fold": 9}, "`fold` must be one of 1, 2, 3, got 9"),
-        ({"kind": "cat_ucf", "split": "all"}, "`split` must be one of"),
+        ({"kind": "windows", "stride": 0}, "`stride` must be an integer from 1"),
         ({"kind": "epic_kitchens", "word": "verbs"}, "did you mean verb?"),
         (
             {"kind": "something_something", "labels": "no.json"},
@@ -152,13 +152,24 @@ def test_data_that_cannot_be_is_told_before_anything_runs(tmp_path):
     family = {"kind": "evidence", "family": "motion"}
     data += [family | {"certified": "false"}, family | {"seed": -1}]
     told = [line for _, line in wrong] + ["`certified` must be", "`seed` must be"]
+    inner = {"kind": "ucf101", "folder": str(tmp_path), "split": "all"}
+    for samples, line in (
+        (None, "cat_ucf needs `samples`"),
+        ("ucf101", "samples must be a table as in [[data]], got 'ucf101'"),
+        (inner, "samples: `split` must be one of 'train', 'test', got 'all'"),
+        (family | {"clips": 3}, "samples: no key `clips`"),
+        (family | {"target": "predicted"}, "samples: no key `target`"),
+        ({"kind": "evidense"}, "samples: no data 'evidense'; did you mean evidence"),
+    ):
+        data.append({"kind": "cat_ucf"} | ({"samples": samples} if samples else {}))
+        told.append(line)
     with pytest.raises(SettingsError) as raised:
         read_settings({"clips": 2, "seed": 2**64, "data": data})
     lines = str(raised.value).splitlines()
     assert any("`seed` must be an integer from 0 to 2**32 - 1" in li for li in lines)
     lines = [line.strip() for line in lines if "data[" in line]
     for number, (line, expected) in enumerate(zip(lines, told, strict=True)):
-        assert line.startswith(f"data[{number}]: ")
+        assert line.startswith((f"data[{number}]: ", f"data[{number}].samples"))
         assert expected in line
 
 

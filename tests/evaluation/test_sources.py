@@ -1,15 +1,18 @@
 """The kinds of data: a folder of clips with labels and boxes, certified evidence."""
 
+import functools
 import json
+import pickle
 import types
 
 import jax
 import numpy as np
 import pytest
+import toys
 from PIL import Image
 
 import jaxattr_models
-from jaxattr.data import evidence
+from jaxattr.data import cat_ucf, evidence, from_records, read_clip
 from jaxattr.evaluation import SOURCES, evaluate, read_settings
 from jaxattr.evaluation._loader import Loader
 from jaxattr.evaluation._run import spread
@@ -30,6 +33,7 @@ SPEC = types.SimpleNamespace(
     labels=("walk", "run"),
 )
 NETWORK = types.SimpleNamespace(spec=SPEC)
+SIX = vars(SPEC) | {"num_frames": 6}
 
 
 @pytest.fixture
@@ -77,6 +81,83 @@ def test_a_folder_of_clips(folder):
         samples[2]
     unlabelled = SOURCES["folder"].make(NETWORK, None, folder=str(folder / "clips"))
     assert unlabelled[2].boxes is None
+
+
+def test_windows_of_a_folder(folder):
+    """Frames 0-2, 2-4 and 3-5 of every video, and what cannot be cut said once."""
+    (folder / "clips" / "broken.mp4").write_bytes(b"no video")
+    (folder / "clips" / "short").mkdir()
+    for t in range(2):
+        pixels = np.zeros((40, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "clips" / "short" / f"{t}.png")
+    about = {n: str(folder / f) for n, f in (("boxes", "boxes.json"),)}
+    make = functools.partial(
+        SOURCES["windows"].make, NETWORK, None, folder=str(folder / "clips"), **about
+    )
+    samples = make(stride=2, labels=str(folder / "labels.csv"))
+    cut = [f"{name}@{start:06d}" for name in "abc" for start in (0, 2, 3)]
+    assert samples.names == [*cut[:6], "broken.mp4", *cut[6:], "short"]
+    whole = read_clip(folder / "clips" / "a", types.SimpleNamespace(**SIX))
+    for i, start in ((0, 0), (2, 3), (1, 2)):
+        sample = samples[i]
+        assert (sample.name, sample.target) == (samples.names[i], 1)
+        np.testing.assert_array_equal(sample.clip, whole[start : start + 3])
+        seen = [start + t != 4 for t in range(3)]  # Frame 4 has no box.
+        assert (~np.isnan(sample.boxes).any(1)).tolist() == seen
+        np.testing.assert_array_equal(
+            boxes_to_mask(sample.boxes, (3, 16, 24))[np.array(seen)],
+            sample.clip[seen][..., 0] > 0.5,
+        )
+    with pytest.raises(ValueError, match="c has no row"):
+        samples[7]
+    with pytest.raises(ValueError, match=r"broken\.mp4"):
+        samples[6]
+    with pytest.raises(ValueError, match="2 frames, fewer than the 3"):
+        samples[10]
+    again = pickle.loads(pickle.dumps(samples))
+    np.testing.assert_array_equal(again[4].clip, samples[4].clip)
+    assert len(make()) == 4 * 3 + 2  # Half a window, 1 frame.
+    with pytest.raises(ValueError, match="`stride` must be from 1 to the 3"):
+        make(stride=4)
+
+
+def test_records(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    from jaxattr.data import builders
+
+    config = builders.EvidenceConfig(name="few", family="order", num=2)
+    builder = builders.Evidence(data_dir=tmp_path, config=config)
+    builder.download_and_prepare()
+    make = functools.partial(SOURCES["records"].make, NETWORK, None)
+    samples = make(folder=str(builder.data_path), split="dev")
+    want = from_records(builder.as_data_source("dev"), SPEC)
+    assert samples.names == want.names
+    np.testing.assert_array_equal(samples[1].clip, want[1].clip)
+    for wrong in ({"split": "tset"}, {"folder": str(tmp_path / "few")}):
+        with pytest.raises((ValueError, OSError)):
+            make(**{"folder": str(builder.data_path)} | wrong)
+
+
+def test_clips_of_any_data_set_are_joined(tmp_path):
+    inner = {"kind": "toys"}
+    data = [
+        {"kind": "cat_ucf", "label": "own", "samples": inner, "seed": 3},
+        {"kind": "mine", "label": "mine"},
+        {"kind": "cat_ucf", "label": "other", "samples": inner, "distractors": inner},
+    ]
+    evaluate(
+        toys.SETTINGS | {"data": data},
+        tmp_path,
+        networks={"linear": toys.linear()},
+        data={"toys": toys.Toys(), "mine": cat_ucf(toys.Toys(), seed=3)},
+    )
+    found = {}
+    for row in toys.rows(tmp_path):
+        found.setdefault(row["data"], []).append((row["clip"], row["value"]))
+    assert found["own"] == found["mine"] != found["other"]
+    assert found["own"][0][0] == "cat/toy-0"
+    settings = json.loads((tmp_path / "settings.json").read_text())["settings"]
+    assert settings["data"]["own"]["samples"]["kind"] == "toys"
 
 
 def test_a_folder_that_cannot_be_read(folder):
