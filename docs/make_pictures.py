@@ -1,7 +1,7 @@
 """Draws the pictures of the README and of these pages: `python docs/make_pictures.py`.
 
-With "demo" or "families" behind it, only that one; "steps WEIGHTS VIDEO" draws one for
-which both have to be brought, as neither may be passed on.
+With "demo", "families" or "operators" behind it, only that one; "steps WEIGHTS VIDEO"
+draws one for which both have to be brought, as neither may be passed on.
 """
 
 import pathlib
@@ -16,6 +16,7 @@ import jaxattr
 import jaxattr_models
 from jaxattr._registry import METHODS
 from jaxattr.data import evidence
+from jaxattr.perturbation._operators import OPERATORS
 
 HERE = pathlib.Path(__file__).parent / "images"
 SETTINGS = {"step": {"areas": (0.01, 0.02, 0.03, 0.05)}}
@@ -64,6 +65,32 @@ def draw_families(margin=14):
     levels.save(HERE / "families.png", optimize=True)
 
 
+def draw_operators(margin=14):
+    """A clip with a box hidden by every operator, as images/operators.png."""
+    key = jax.random.fold_in(evidence.split_key("dev"), 3)
+    clip = evidence.render(key, target=evidence.CLASSES.index("grow")).clip
+    frames, height, width, _ = clip.shape
+    mask = np.ones((frames, height, width), np.float32)
+    mask[2:-2, height // 8 : -height // 8, width // 4 : -width // 4] = 0
+    rows = []
+    for name in (None, *OPERATORS):
+        if name == "mean":  # The other name of "fade".
+            continue
+        shown = clip if name is None else OPERATORS[name](clip, width / 8)(mask)
+        pixels = np.asarray(shown) * evidence.STD + evidence.MEAN
+        pixels = (pixels.clip(0, 1) * 255).astype(np.uint8)
+        gaps = np.pad(pixels, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=255)
+        strip = Image.fromarray(np.hstack(gaps))
+        row = Image.new("RGB", (strip.width, strip.height + margin), "white")
+        row.paste(strip, (0, margin))
+        label = "the clip" if name is None else f'"{name}"'
+        ImageDraw.Draw(row).text((2, 1), label, fill="black")
+        rows.append(np.asarray(row))
+    levels = Image.fromarray(np.concatenate(rows) // 36 * 36 + 3)
+    levels = levels.quantize(128, dither=Image.Dither.NONE)
+    levels.save(HERE / "operators.png", optimize=True)
+
+
 def draw_steps(weights, video):
     """Grad-CAM per step of the trained CNN + LSTM, maps alone, as images/steps.png.
 
@@ -92,12 +119,16 @@ def draw_steps(weights, video):
     figure.savefig(HERE / "steps.png", dpi=80)
 
 
-PICTURES = {"demo": draw_demo, "families": draw_families}
+PICTURES = {
+    "demo": draw_demo,
+    "families": draw_families,
+    "operators": draw_operators,
+}
 
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     if sys.argv[1:2] == ["steps"]:
         draw_steps(*sys.argv[2:])
     else:
-        for wanted in sys.argv[1:] or ("demo", "families"):
+        for wanted in sys.argv[1:] or PICTURES:
             PICTURES[wanted]()

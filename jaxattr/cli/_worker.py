@@ -142,7 +142,7 @@ class Worker:
         weights = sum(leaf.nbytes for leaf in jax.tree.leaves(self.run.network))
         peak = weights + wide * (memory.temp_size_in_bytes if memory else 0)
         console.print(
-            f"{count} clip{'s' * (count > 1)} x {len(self.explainers)} methods on "
+            f"{_many(count, 'clip')} x {_many(len(self.explainers), 'method')} on "
             f"{jax.devices()[0].device_kind}: about {_duration(seconds)} and "
             f"{peak / 2**30:.1f} GiB, compilation and pictures not counted."
         )
@@ -172,6 +172,10 @@ def _softmax(logits):
 
 def _on_cpu():
     return jax.default_backend() == "cpu"
+
+
+def _many(count, what):
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _duration(seconds):

@@ -246,7 +246,7 @@ def test_the_estimate_comes_with_the_first_good_clip(tmp_path, capsys):
     (tmp_path / "empty.mp4").touch()
     frames = write_frames(tmp_path / "clip")
     assert explain(tmp_path / "out", str(tmp_path / "empty.mp4"), frames) == 1
-    assert "1 clip x 1 methods" in capsys.readouterr().err
+    assert "1 clip x 1 method on" in capsys.readouterr().err
 
 
 @pytest.mark.slow
