@@ -44,12 +44,20 @@ def check_substitute(
         if substitute == "black":
             return "value", _black(f)
         return substitute, 0.0
-    if not isinstance(substitute, (numbers.Real, np.ndarray, jax.Array)):
+    if not _is_numeric(substitute):
+        kind = getattr(substitute, "dtype", type(substitute).__name__)
         raise TypeError(
-            f"`substitute` must be one of {names}, a number or an array, got "
-            f"{type(substitute).__name__}."
+            f"`substitute` must be one of {names}, a real number or an array of them, "
+            f"got {kind}."
         )
     return "value", substitute
+
+
+def _is_numeric(value):
+    if isinstance(value, (np.ndarray, jax.Array)):
+        kinds = jnp.floating, jnp.integer
+        return any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
