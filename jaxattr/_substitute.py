@@ -22,10 +22,10 @@ def check_substitute(
 
     Args:
       substitute: "mean" or "fade", 0 in network units; "clip_mean", of every channel;
-        "blur", every frame blurred by 20 pixels at 112, zeros outside; "median", over
-        time, of every pixel; "noise" of every channel's mean and spread, the same
-        pattern for every clip; "black", which needs `f.spec`; or a number or array that
-        broadcasts to the clip, in its units.
+        "blur", every frame blurred by 20 pixels where its shorter side is 112, zeros
+        outside; "median", over time, of every pixel; "noise" of every channel's mean
+        and spread, the same pattern for every clip; "black", which needs `f.spec`; or a
+        number or array that broadcasts to the clip, in its units.
       f: the network.
       also: further names, which `fill_in` does not know.
 
@@ -76,7 +76,7 @@ def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
     elif name == "noise":
         value = noise_like(wide, jax.random.key(0))
     elif name == "blur":
-        value = blur_frames(wide, _BLUR * min(1, clip.shape[1] / 112))
+        value = blur_frames(wide, _BLUR * min(1, min(clip.shape[1:3]) / 112))
     return narrow(filled(value, clip, "substitute"), clip)
 
 
