@@ -22,10 +22,10 @@ def check_substitute(
 
     Args:
       substitute: "mean" or "fade", 0 in network units; "clip_mean", of every channel;
-        "blur", every frame blurred by 20 pixels at 112, zeros outside; "median", over
-        time, of every pixel; "noise" of every channel's mean and spread, the same
-        pattern for every clip; "black", which needs `f.spec`; or a number or array that
-        broadcasts to the clip, in its units.
+        "blur", every frame blurred by 20 pixels where its shorter side is 112, zeros
+        outside; "median", over time, of every pixel; "noise" of every channel's mean
+        and spread, the same pattern for every clip; "black", which needs `f.spec`; or a
+        number or array that broadcasts to the clip, in its units.
       f: the network.
       also: further names, which `fill_in` does not know.
 
@@ -44,12 +44,20 @@ def check_substitute(
         if substitute == "black":
             return "value", _black(f)
         return substitute, 0.0
-    if not isinstance(substitute, (numbers.Real, np.ndarray, jax.Array)):
+    if not _is_numeric(substitute):
+        kind = getattr(substitute, "dtype", type(substitute).__name__)
         raise TypeError(
-            f"`substitute` must be one of {names}, a number or an array, got "
-            f"{type(substitute).__name__}."
+            f"`substitute` must be one of {names}, a real number or an array of them, "
+            f"got {kind}."
         )
     return "value", substitute
+
+
+def _is_numeric(value):
+    if isinstance(value, (np.ndarray, jax.Array)):
+        kinds = jnp.floating, jnp.integer
+        return any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
@@ -68,7 +76,7 @@ def fill_in(name: str, value: jax.Array, clip: jax.Array) -> jax.Array:
     elif name == "noise":
         value = noise_like(wide, jax.random.key(0))
     elif name == "blur":
-        value = blur_frames(wide, _BLUR * min(1, clip.shape[1] / 112))
+        value = blur_frames(wide, _BLUR * min(1, min(clip.shape[1:3]) / 112))
     return narrow(filled(value, clip, "substitute"), clip)
 
 

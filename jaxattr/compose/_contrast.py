@@ -29,7 +29,7 @@ def contrast(method: Method, *, score: Score = "logit") -> Method:
       TypeError: `method` is not callable, or takes no score; from `explain`, a target
         that is no pair.
       ValueError: `score` is not known; from `explain`, a class out of range (NaN if it
-        is traced).
+        is traced), or a `score` among the settings of `method`.
     """
     check_score(score)
     return composed(_CONTRAST, method, score=score)
@@ -50,6 +50,12 @@ class _Difference:
 
 
 def _check(bound, clip, target, *, key, inputs, score):
+    given = {**getattr(bound.method, "keywords", {}), **bound.settings}
+    if "score" in given:
+        raise ValueError(
+            "`score` is a setting of contrast(method, score=...), and would have no "
+            f"effect on the method: leave it out there, got {given['score']!r}."
+        )
     if not isinstance(target, (tuple, list)) or len(target) != 2:
         raise TypeError(f"`target` must be a pair of classes (a, b), got {target!r}.")
     explain = bound.explain(score=score)  # It knows what a class may be.

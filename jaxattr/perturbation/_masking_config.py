@@ -1,6 +1,7 @@
 """Settings of the training of a masking model, as published where a paper has them."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from jaxattr.perturbation._alternatives import ALTERNATIVES
 from jaxattr.perturbation._presets import check_choice, check_weights
@@ -61,10 +62,11 @@ class MaskingConfig:
     learning_rate: float = 1e-3
 
     def __post_init__(self):
-        if isinstance(self.alternatives, str):
+        several = isinstance(self.alternatives, Iterable)
+        if not several or isinstance(self.alternatives, str):
             raise ValueError(
-                "`alternatives` must be a tuple of names such as "
-                f"({self.alternatives!r},), got {self.alternatives!r}."
+                '`alternatives` must be a tuple of names such as ("blur",), got '
+                f"{self.alternatives!r}."
             )
         object.__setattr__(self, "alternatives", tuple(self.alternatives))
         for field in dataclasses.fields(self):

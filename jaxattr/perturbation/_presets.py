@@ -13,7 +13,7 @@ from jaxattr._expectation import check_count
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raises ValueError unless `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:  # Arrays compare oddly.
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}."
         )

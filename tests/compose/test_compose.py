@@ -112,6 +112,13 @@ def test_contrast_checks_both_classes():
         contrast(lambda f: f)(quadratic)(CLIP, (0, 1))
     with pytest.raises(ValueError, match="`score`"):
         contrast(saliency, score="logits")
+    # It is not that of the method, which would be of one class.
+    for explain in (
+        contrast(saliency)(quadratic, score="prob"),
+        contrast(functools.partial(saliency, score="prob"))(quadratic),
+    ):
+        with pytest.raises(ValueError, match=r"`score`.*contrast.*'prob'"):
+            explain(CLIP, (0, 1))
 
 
 def test_topk_explains_the_most_probable():

@@ -234,21 +234,24 @@ def test_score_cam_of_the_worked_example():
     np.testing.assert_allclose(got.values[0], want, atol=1e-5)
 
 
-def test_score_cam_against_a_loop_over_channels():
+@pytest.mark.parametrize("substitute", ["mean", "median"])
+def test_score_cam_against_a_loop_over_channels(substitute):
     clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
+    hidden = np.median(clip, 0) if substitute == "median" else np.zeros(())
     a, _ = parts(clip, 4)
     masks, scores = [], []
     for k in range(5):
         # Stride 2, 3, 4 without padding: cells share the axes evenly.
         shown = np.asarray(to_clip(jnp.asarray(a[..., k]), SHAPE[:3], (None,) * 3))
         masks.append((shown - shown.min()) / (np.ptp(shown) + 1e-7))
-        logits = np.asarray(
-            network(jnp.asarray(np.asarray(clip) * masks[-1][..., None]))
-        )
+        mask = masks[-1][..., None]
+        seen = np.asarray(clip) * mask + hidden * (1 - mask)
+        logits = np.asarray(network(jnp.asarray(seen)))
         scores.append(np.exp(logits[4]) / np.exp(logits).sum())
     want = np.tensordot(scores, masks, 1)
-    for chunk in (None, 3, 100):
-        settings = {"weights": "score", "score": "prob", "chunk": chunk}
+    settings = {"weights": "score", "score": "prob", "substitute": substitute}
+    for chunk in (None, 3, 100) if substitute == "mean" else (None,):
+        settings["chunk"] = chunk
         got = jaxattr.score_cam(network, "cells", relu=False, **settings)(clip, 4)
         np.testing.assert_allclose(got.values, want, rtol=1e-9, atol=1e-12)
     with pytest.raises(ValueError, match=r"`weights`.*'raw'"):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxattr import greedy_regions, kernel_shap, lime, occlusion, rise
+from jaxattr import greedy_regions, kernel_shap, lime, occlusion, rise, temporal_mask
 
 KEY = jax.random.key(0)
 SHAPE = (5, 4, 6, 2)
@@ -119,3 +119,8 @@ def test_what_a_method_cannot_hide_behind_is_named():
             method(network, substitute="segment_mean")
     with pytest.raises(ValueError, match=r"`substitute`.*segment_mean"):
         lime(network, substitute="melt")
+    for value in (True, np.array(1j), np.array(["mean"]), CLIP > 0):
+        with pytest.raises(TypeError, match=r"`substitute`.*(bool|complex|<U4)"):
+            rise(network, substitute=value)
+    with pytest.raises(ValueError, match=r"`perturbation`.*'freeze'"):
+        temporal_mask(network, perturbation=CLIP)  # A clip is no operator.

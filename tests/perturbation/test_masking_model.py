@@ -480,6 +480,7 @@ def test_parameters_of_another_network_are_refused():
     [
         ({"alternatives": "blur"}, "alternatives"),
         ({"alternatives": ()}, "alternatives"),
+        ({"alternatives": None}, "alternatives"),
         ({"alternatives": ("blue",)}, "alternatives"),
         ({"area_weight": -1}, "area_weight"),
         ({"absent_share": 1.1}, "absent_share"),

@@ -76,6 +76,30 @@ def test_worked_numbers():
     np.testing.assert_array_equal(got.starts[2], [0, 1, 2])
 
 
+def test_equal_to_captum():
+    captum = pytest.importorskip("captum.attr")
+    import torch
+
+    def score(clips):
+        return torch.sin((torch.tensor(WEIGHT) * clips).sum((1, 2, 3, 4)))[:, None]
+
+    window, stride = (2, 3, 4), (1, 3, 2)  # They fit: captum cuts a window that juts.
+    want = captum.Occlusion(score).attribute(
+        torch.tensor(CLIP)[None],
+        sliding_window_shapes=(*window, SHAPE[3]),
+        strides=(*stride, SHAPE[3]),
+        baselines=torch.tensor(np.broadcast_to(BASE, (1, *SHAPE)).copy()),
+        target=0,
+    )[0]
+    explain = occlusion(
+        curved, window=window, stride=stride, substitute=BASE, score="logit"
+    )
+    got = explain(jnp.asarray(CLIP), 0).values
+    for channel in range(SHAPE[3]):
+        # captum adds up in float32.
+        np.testing.assert_allclose(got, want[..., channel], rtol=1e-6)
+
+
 def test_default_windows_are_a_share_of_the_clip():
     clip = jnp.ones((16, 28, 42, 1))
     got = occlusion(lambda x: x.sum()[None], score="logit")(clip, 0)

@@ -9,7 +9,9 @@ import pytest
 
 from jaxattr._checking import NoNetwork
 from jaxattr._registry import METHODS
-from jaxattr.perturbation import MaskingConfig
+from jaxattr._substitute import check_substitute
+from jaxattr.perturbation import MaskingConfig, mask_geometry
+from jaxattr.perturbation._hiding import BY_VOXEL, hiding
 from jaxattr.perturbation._operators import OPERATORS
 
 RNG = np.random.default_rng(0)
@@ -89,6 +91,17 @@ def test_a_mask_of_channels_is_one_of_each_channel(name):
         np.testing.assert_allclose(got[..., c], want, rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_name_means_the_same_to_masks_and_to_black_boxes(name):
+    clip = jnp.asarray(RNG.normal(size=(3, 14, 5, 2)))  # Higher than wide.
+    nothing = jnp.zeros(clip.shape[:3])
+    blur = mask_geometry(clip.shape[:3]).blur
+    static, value = check_substitute(name, None, BY_VOXEL)
+    want = jax.jit(lambda c: OPERATORS[name](c, blur)(nothing))(clip)
+    got = jax.jit(lambda c, v: hiding(static, v, c)(nothing))(clip, value)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
 def test_every_method_that_hides_knows_every_operator():
     """By one name in all of them; only what hides nothing has no choice."""
     choosing = []
@@ -98,5 +111,6 @@ def test_every_method_that_hides_knows_every_operator():
             choosing.append(name)
             for operator in OPERATORS:
                 method.transform(NoNetwork(), **{**method.settings, setting: operator})
-    assert {"step", "fgvis", "rise", "lime", "temporal_mask", "igos"} <= set(choosing)
+    some = {"step", "fgvis", "rise", "lime", "temporal_mask", "igos", "score_cam"}
+    assert some <= set(choosing)
     MaskingConfig(alternatives=tuple(OPERATORS))
