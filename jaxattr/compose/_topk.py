@@ -45,7 +45,8 @@ def topk(method: Method, k: int = 5) -> Method:
     Raises:
       ValueError: `k < 1`; from `explain`, a network of fewer classes, or one that does
         not return logits [K].
-      TypeError: `method` is not callable; from `explain`, a target, which nobody needs.
+      TypeError: `method` is not callable; from `explain`, a target, which nobody needs,
+        or a method that does not take one class, such as `contrast`'s.
     """
     check_count("k", k)
     return composed(_TOPK, method, k=k)
@@ -56,7 +57,10 @@ def _check(bound, clip, target, *, key, inputs, k):
         raise TypeError(
             f"`target` must be left out: topk finds its own, got {target!r}."
         )
-    return bound.explain()(clip, 0, key=key, **inputs)
+    try:
+        return bound.explain()(clip, 0, key=key, **inputs)
+    except TypeError as error:
+        raise TypeError(f"topk asks its `method` about one class: {error}") from error
 
 
 def _topk(bound, clip, target, *, key, inputs, k):

@@ -270,6 +270,7 @@ def test_settings_are_checked():
         ("method", lambda: smooth(3)),
         ("f", lambda: smooth(saliency)(3)),
         ("target", lambda: topk(saliency, 2)(quadratic)(CLIP, 1)),
+        ("method", lambda: topk(contrast(saliency), 2)(quadratic)(CLIP)),
         ("key", lambda: smooth(saliency)(quadratic)(CLIP, 0, key=np.zeros(2))),
     ]:
         with pytest.raises(TypeError, match=f"`{name}`"):
