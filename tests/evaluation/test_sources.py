@@ -3,6 +3,7 @@
 import functools
 import json
 import pickle
+import time
 import types
 
 import jax
@@ -12,7 +13,9 @@ import toys
 from PIL import Image
 
 import jaxattr_models
-from jaxattr.data import cat_ucf, evidence, from_records, read_clip
+from jaxattr.data import _windows, cat_ucf, evidence, from_records, read_clip
+from jaxattr.data._decode import read_frames
+from jaxattr.data._windows import Windows
 from jaxattr.evaluation import SOURCES, evaluate, read_settings
 from jaxattr.evaluation._loader import Loader
 from jaxattr.evaluation._run import spread
@@ -119,6 +122,28 @@ def test_windows_of_a_folder(folder):
     assert len(make()) == 4 * 3 + 2  # Half a window, 1 frame.
     with pytest.raises(ValueError, match="`stride` must be from 1 to the 3"):
         make(stride=4)
+
+
+def test_windows_are_loaded_one_after_another(folder, monkeypatch):
+    """One that overtakes another would have the video decoded from its start."""
+    opened, read = [], Windows.read
+
+    def slow(self, index):
+        if index == 0:
+            time.sleep(0.1)  # Long enough for another thread to overtake.
+        return read(self, index)
+
+    def reading(*args):
+        opened.append(args)
+        return read_frames(*args)
+
+    monkeypatch.setattr(Windows, "read", slow)
+    monkeypatch.setattr(_windows, "read_frames", reading)
+    samples = SOURCES["windows"].make(NETWORK, None, folder=str(folder / "clips"))
+    found = [sample.name for _, sample in Loader(samples, range(len(samples)))]
+    assert found == samples.names
+    assert len(opened) == 3  # Videos.
+    assert _windows.windows(folder / "clips" / "a", SPEC, 0).in_order
 
 
 def test_records(tmp_path):
