@@ -1,5 +1,6 @@
 """The kinds of data: a folder of clips with labels and boxes, certified evidence."""
 
+import dataclasses
 import functools
 import json
 import pickle
@@ -161,6 +162,32 @@ def test_records(tmp_path):
     for wrong in ({"split": "tset"}, {"folder": str(tmp_path / "few")}):
         with pytest.raises((ValueError, OSError)):
             make(**{"folder": str(builder.data_path)} | wrong)
+
+
+def test_damaged_records_are_clips_that_cannot_be_read():
+    """As ArrayRecord says it of a chunk that is not what was written."""
+    names = {"names": {"test": ["a", "b", "c"]}}
+    damaged = Damaged(types.SimpleNamespace(metadata=names), broken=(1,))
+    samples = from_records(damaged, SPEC)
+    (_, error), *_ = Loader(samples, [1])
+    assert isinstance(error, ValueError)
+    assert "clip 'b' cannot be read: Corrupted" in str(error)
+    with pytest.raises(ValueError, match="first record of `source` cannot be read"):
+        from_records(dataclasses.replace(damaged, broken=(0,)), SPEC)
+
+
+@dataclasses.dataclass
+class Damaged:
+    dataset_info: types.SimpleNamespace
+    broken: tuple[int, ...]
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index in self.broken:
+            raise RuntimeError("Corrupted Riegeli/records file: hash mismatch")
+        return {"name": b"a"}
 
 
 def test_clips_of_any_data_set_are_joined(tmp_path):
