@@ -1,6 +1,8 @@
 """Samples from records on disk, as `jaxattr.data.builders` writes them."""
 
+import contextlib
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,9 @@ class RecordSamples:
           ValueError: it cannot be decoded.
         """
         place = range(len(self))[operator.index(index)]
-        name, record, spec = self.names[place], self._source[place], self._spec
+        name, spec = self.names[place], self._spec
+        with _undamaged(f"the record of clip {name!r}"):
+            record = self._source[place]
         choice = Sampling(spec.num_frames, spec.sampling, spec.fps, spec.short)
         fps = float(record["fps"]) or None
         clip, source = decode(Encoded(record["frames"]), name, spec, choice, fps=fps)
@@ -74,18 +78,30 @@ def from_records(source: Any, spec: ClipSpec) -> RecordSamples:
       Samples with random access, with the boxes or masks that the records have.
 
     Raises:
-      ValueError: `source` is not a whole split of such records.
+      ValueError: `source` is not a whole split of such records, or its file is damaged
+        from the start.
     """
     check_spec(spec)
     known = getattr(getattr(source, "dataset_info", None), "metadata", None) or {}
     lists = [n for n in known.get("names", {}).values() if len(n) == len(source)]
     for names in lists:
-        if source[0]["name"].decode() == names[0]:
+        with _undamaged("the first record of `source`"):
+            first = source[0]["name"].decode()
+        if first == names[0]:
             return RecordSamples(source, tuple(names), spec)
     raise ValueError(
         "`source` must be a whole split of a builder of `jaxattr.data.builders`, such "
         f'as `builder.as_data_source("test")`, got {type(source).__name__}.'
     )
+
+
+@contextlib.contextmanager
+def _undamaged(what: str) -> Iterator[None]:
+    """Raises ValueError instead of what ArrayRecord raises for a damaged file."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(f"{what} cannot be read: {error}") from error
 
 
 def _nearest(mask: np.ndarray, geometry: Geometry) -> np.ndarray:

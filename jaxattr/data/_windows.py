@@ -20,11 +20,14 @@ class Windows:
     in memory.
 
     Attributes:
+      in_order: True: a window before the last one costs the video from its start.
       names: of the windows: the video's, and the first frame.
       starts: [W] int64, first frame of each window, counted in `frames`.
       frames: [N] int64, which of the video's own frames the windows are cut from: all
         of them, or those at the rate that the network wants.
     """
+
+    in_order = True
 
     def __init__(
         self,

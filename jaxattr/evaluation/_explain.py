@@ -17,6 +17,7 @@ from jaxattr.evaluation._networks import Trained
 from jaxattr.evaluation._settings import Choice
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
 
 
 @contextlib.contextmanager
@@ -29,7 +30,8 @@ def within_memory() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        # A CPU that finds out while it dispatches calls it an internal error.
+        if not any(sign in str(error) for sign in _NO_MEMORY):
             raise
         raise ValueError(str(error)) from None
 
@@ -120,9 +122,10 @@ class Explainer:
         form = form_of(args)
         if form not in self._programs:
             try:
-                self._programs[form] = _run.lower(
-                    *args, draw=self.method.heatmap, drawings=self._drawings
-                ).compile()
+                with within_memory():
+                    self._programs[form] = _run.lower(
+                        *args, draw=self.method.heatmap, drawings=self._drawings
+                    ).compile()
             except REFUSALS as error:
                 self._programs[form] = error.with_traceback(None)
         program = self._programs[form]

@@ -54,6 +54,8 @@ def _cut(path, spec, stride):
 class _WindowSamples:
     """The windows of one video after those of another."""
 
+    in_order = True
+
     def __init__(self, paths, parts, about):
         self._paths, self._parts, self._about = paths, parts, about
         self._places, self.names = [], []

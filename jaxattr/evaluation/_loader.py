@@ -14,6 +14,9 @@ _THREADS, _AHEAD = 2, 4
 class Loader:
     """Iterates over samples in order; at most a few are in memory at a time.
 
+    Samples with a true `in_order` are asked for one after another, never side by side:
+    windows of a video, which is decoded from its start for one that comes too late.
+
     Attributes:
       waited: seconds for which whoever iterates had to wait.
     """
@@ -24,7 +27,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[tuple[int, Sample | Exception]]:
         """Yields index and sample, or the error with which it cannot be decoded."""
-        pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "jaxattr-loader")
+        threads = 1 if getattr(self._samples, "in_order", False) else _THREADS
+        pool = concurrent.futures.ThreadPoolExecutor(threads, "jaxattr-loader")
         coming = collections.deque()
         left = iter(self._indices)
 

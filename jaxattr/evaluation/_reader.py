@@ -138,7 +138,8 @@ class Reader:
                 good = False
         tables = {key: entry.pop(key) for key in source.tables if key in entry}
         for key, table in tables.items():
-            tables[key] = self._table(table, f"{where}.{key}", clips, own=())
+            inner = options["clips"]  # As many as are wanted of what they make.
+            tables[key] = self._table(table, f"{where}.{key}", inner, own=())
         for key in source.paths:
             path = entry.get(key)
             if path is not None and not (self.base / str(path)).exists():

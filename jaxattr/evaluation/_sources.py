@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxattr import data
 from jaxattr.data import Samples
 from jaxattr.data._extras import need
-from jaxattr.evaluation._evidence import check_evidence, evidence_samples
+from jaxattr.evaluation._evidence import check_evidence, check_seed, evidence_samples
 from jaxattr.evaluation._folder_of_clips import check_folder, folder_samples
 from jaxattr.evaluation._folder_of_windows import check_windows, window_samples
 
@@ -63,6 +63,10 @@ def _cat_ucf(f, num, *, samples, distractors=None, seed: int = 0):
     return data.cat_ucf(samples, distractors, seed=seed)
 
 
+def _check_cat_ucf(num, *, seed: int = 0, **tables):
+    check_seed(seed)
+
+
 def _records(folder, spec, *, split: str = "test"):
     tfds = need("tensorflow_datasets", "TensorFlow Datasets", "data")
     builder = tfds.builder_from_directory(folder)
@@ -99,7 +103,10 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         ),
         "records": _of_folder(_records),
         "cat_ucf": Source(
-            _cat_ucf, _keyword_only(_cat_ucf), tables=("samples", "distractors")
+            _cat_ucf,
+            _keyword_only(_cat_ucf),
+            tables=("samples", "distractors"),
+            check=_check_cat_ucf,
         ),
         "epic_kitchens": _epic_kitchens(),
         "something_something": _of_folder(

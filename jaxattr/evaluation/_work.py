@@ -92,7 +92,8 @@ class Worker:
         except REFUSALS as error:
             return self._none(record, "undecodable", error)
         try:
-            target = record["target"] = self._target(data, sample, clip)
+            with within_memory():
+                target = record["target"] = self._target(data, sample, clip)
         except REFUSALS as error:
             return self._none(record, "refused", error)
         segments = self._scorer.segments(clip)

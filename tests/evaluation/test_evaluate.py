@@ -14,7 +14,9 @@ from toys import SETTINGS, WEIGHT, Toys, linear, rows, run
 from jaxattr import metrics
 from jaxattr.evaluation import FolderError, _explain, evaluate, join_records
 from jaxattr.evaluation._folder import Folder
+from jaxattr.evaluation._networks import Trained
 from jaxattr.evaluation._records import RecordsFile
+from jaxattr.evaluation._settings import Choice
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +342,41 @@ def test_memory_that_does_not_suffice_is_the_method_s_own_affair(tmp_path):
     found = rows(tmp_path)
     assert [r["status"] for r in found] == [*["refused"] * 2, *["ok"] * 2] * 2
     assert found[0]["message"].startswith("RESOURCE_EXHAUSTED")
+
+
+def test_a_network_for_whose_answer_memory_does_not_suffice(tmp_path):
+    def f(clip):
+        many = clip.sum() * jnp.arange(1 << 20, dtype=clip.dtype)
+        logit = jnp.sort(jnp.broadcast_to(many, (1 << 27, 1 << 20)), axis=0)[3, 5]
+        return jnp.stack([logit, clip.sum()])
+
+    data = [{"kind": "toys", "target": "predicted", "clips": 2}]
+    evaluate(
+        {**SETTINGS, "data": data},
+        tmp_path,
+        networks={"linear": jax.tree_util.Partial(f)},
+        data={"toys": Toys()},
+    )
+    found = rows(tmp_path)
+    assert {r["status"] for r in found} == {"refused"}
+    assert "Out of memory" in found[0]["message"]
+
+
+def test_what_memory_does_not_suffice_to_compile_is_compiled_once(tmp_path):
+    compiled = []
+
+    def f(clip):
+        compiled.append(clip)
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room")
+
+    choice = Choice("saliency", "saliency", {}, {})
+    network = Trained("f", f, None, None)
+    explainer = _explain.Explainer(network, choice, ((),), {})
+    for index in range(2):
+        clip = Toys()[index].clip
+        with pytest.raises(ValueError, match="no room"):
+            explainer(clip, 0, None, jax.random.key(0))
+    assert len(compiled) == 1
 
 
 def test_other_failures_of_a_device_end_the_run(tmp_path, monkeypatch, undisturbed):

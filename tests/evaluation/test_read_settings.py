@@ -163,6 +163,8 @@ def test_data_that_cannot_be_is_told_before_anything_runs(tmp_path):
     ):
         data.append({"kind": "cat_ucf"} | ({"samples": samples} if samples else {}))
         told.append(line)
+    data.append({"kind": "cat_ucf", "samples": family, "seed": "a"})
+    told.append("`seed` must be")
     with pytest.raises(SettingsError) as raised:
         read_settings({"clips": 2, "seed": 2**64, "data": data})
     lines = str(raised.value).splitlines()
@@ -171,6 +173,21 @@ def test_data_that_cannot_be_is_told_before_anything_runs(tmp_path):
     for number, (line, expected) in enumerate(zip(lines, told, strict=True)):
         assert line.startswith((f"data[{number}]: ", f"data[{number}].samples"))
         assert expected in line
+
+
+def test_joined_clips_are_made_of_as_many_as_are_wanted_of_them():
+    family = {"kind": "evidence", "family": "motion"}
+    joined = {"kind": "cat_ucf", "clips": 7, "samples": family}
+    raw = {
+        "networks": [{"name": "evidence", "weights": "none"}],
+        "data": [joined],
+        "methods": [{"name": "saliency"}],
+        "metrics": [{"name": "auprc"}],
+    }
+    for clips in ({}, {"clips": 2}):
+        (choice,) = read_settings(raw | clips).data
+        assert choice.options["clips"] == 7
+        assert choice.settings["samples"].options["clips"] == 7
 
 
 @pytest.mark.parametrize("name", ["no_such.module:f", "no_such:f", ":f"])

@@ -1,8 +1,10 @@
 """The kinds of data: a folder of clips with labels and boxes, certified evidence."""
 
+import dataclasses
 import functools
 import json
 import pickle
+import time
 import types
 
 import jax
@@ -12,7 +14,9 @@ import toys
 from PIL import Image
 
 import jaxattr_models
-from jaxattr.data import cat_ucf, evidence, from_records, read_clip
+from jaxattr.data import _windows, cat_ucf, evidence, from_records, read_clip
+from jaxattr.data._decode import read_frames
+from jaxattr.data._windows import Windows
 from jaxattr.evaluation import SOURCES, evaluate, read_settings
 from jaxattr.evaluation._loader import Loader
 from jaxattr.evaluation._run import spread
@@ -121,6 +125,28 @@ def test_windows_of_a_folder(folder):
         make(stride=4)
 
 
+def test_windows_are_loaded_one_after_another(folder, monkeypatch):
+    """One that overtakes another would have the video decoded from its start."""
+    opened, read = [], Windows.read
+
+    def slow(self, index):
+        if index == 0:
+            time.sleep(0.1)  # Long enough for another thread to overtake.
+        return read(self, index)
+
+    def reading(*args):
+        opened.append(args)
+        return read_frames(*args)
+
+    monkeypatch.setattr(Windows, "read", slow)
+    monkeypatch.setattr(_windows, "read_frames", reading)
+    samples = SOURCES["windows"].make(NETWORK, None, folder=str(folder / "clips"))
+    found = [sample.name for _, sample in Loader(samples, range(len(samples)))]
+    assert found == samples.names
+    assert len(opened) == 3  # Videos.
+    assert _windows.windows(folder / "clips" / "a", SPEC, 0).in_order
+
+
 def test_records(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     from jaxattr.data import builders
@@ -136,6 +162,32 @@ def test_records(tmp_path):
     for wrong in ({"split": "tset"}, {"folder": str(tmp_path / "few")}):
         with pytest.raises((ValueError, OSError)):
             make(**{"folder": str(builder.data_path)} | wrong)
+
+
+def test_damaged_records_are_clips_that_cannot_be_read():
+    """As ArrayRecord says it of a chunk that is not what was written."""
+    names = {"names": {"test": ["a", "b", "c"]}}
+    damaged = Damaged(types.SimpleNamespace(metadata=names), broken=(1,))
+    samples = from_records(damaged, SPEC)
+    (_, error), *_ = Loader(samples, [1])
+    assert isinstance(error, ValueError)
+    assert "clip 'b' cannot be read: Corrupted" in str(error)
+    with pytest.raises(ValueError, match="first record of `source` cannot be read"):
+        from_records(dataclasses.replace(damaged, broken=(0,)), SPEC)
+
+
+@dataclasses.dataclass
+class Damaged:
+    dataset_info: types.SimpleNamespace
+    broken: tuple[int, ...]
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index in self.broken:
+            raise RuntimeError("Corrupted Riegeli/records file: hash mismatch")
+        return {"name": b"a"}
 
 
 def test_clips_of_any_data_set_are_joined(tmp_path):
