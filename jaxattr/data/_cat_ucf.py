@@ -86,17 +86,20 @@ class CatSamples:
         length = self._targets.length(place)
         spare = None
         for other in rng.permutation(len(self._other_names)).tolist():
-            if self._others.target(other) == target:
+            try:
+                if self._others.target(other) == target:
+                    continue
+                own = self._others.length(other)
+            except (ValueError, OSError):  # It cannot be read; another can.
                 continue
-            own = self._others.length(other)
             spare = (other, own) if spare is None else spare
             if own <= length:
                 break
         else:
             if spare is None:
                 raise ValueError(
-                    f"clip {self.names[place]!r}: no distractor is of another class "
-                    f"than {target}."
+                    f"clip {self.names[place]!r}: no distractor that can be read is of "
+                    f"another class than {target}."
                 )
             other, own = spare
         total = self._targets.num_frames(place)
@@ -112,7 +115,8 @@ def cat_ucf(
     With L frames in a target's source and L' in a distractor's, of the T frames of the
     clip floor(T L / (L + L')) are the target's, and each part is taken evenly from the
     whole of its source, so both run at about one speed. Partner and side are drawn at
-    random; the partner is no longer than the target, unless all are.
+    random; the partner is one that can be read, and no longer than the target unless
+    all are.
 
     Args:
       samples: the targets, such as `ucf101_24(folder, net.spec)`. Clips of a data set

@@ -149,7 +149,8 @@ def windows(
     if len(frames) < size:
         raise ValueError(
             f"`path` {os.fspath(path)!r} gives {len(frames)} frames, fewer than the "
-            f"{size} of one window; use `read_clip`."
+            f"{size} of one window; `read_clip` takes it, as does kind 'folder' of an "
+            "evaluation."
         )
     starts = np.arange(0, len(frames) - size, stride)
     starts = np.append(starts, len(frames) - size)

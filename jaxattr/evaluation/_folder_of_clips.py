@@ -160,7 +160,7 @@ def to_clip(
     if not isinstance(boxes, list):
         raise ValueError(f"its `boxes` must be a list, got {boxes!r:.80}.")
     if indices.max() >= len(boxes):
-        raise ValueError(
+        raise MissingAnnotation(
             f"there are boxes for {len(boxes)} frames, and none for frame "
             f"{indices.max()}."
         )

@@ -142,8 +142,12 @@ class Reader:
             tables[key] = self._table(table, f"{where}.{key}", inner, own=())
         for key in source.paths:
             path = entry.get(key)
-            if path is not None and not (self.base / str(path)).exists():
+            place = self.base / str(path)
+            if path is not None and not place.exists():
                 self.wrong.append(f"{where}: `{key}` {path!r} does not exist.")
+            elif path is not None and place.is_dir() != (key == "folder"):
+                kind = "folder" if key == "folder" else "file"
+                self.wrong.append(f"{where}: `{key}` {path!r} is no {kind}.")
         arguments = _tuples(entry) | tables
         if good:
             self._try(where, source.check, options["clips"], **arguments)

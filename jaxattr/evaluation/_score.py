@@ -1,6 +1,7 @@
 """All metrics of one explanation: those that can be traced in one compiled program."""
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -66,6 +67,7 @@ class Scorer:
                 except REFUSALS as error:
                     self._unbound[place] = _refused(error)
         self._plans: dict[Any, Any] = {}
+        self._too_large: set[Any] = set()
 
     def segments(self, clip: np.ndarray) -> np.ndarray | None:
         """Labels for the metrics that take supervoxels away; None if none does."""
@@ -108,10 +110,23 @@ class Scorer:
             "keys": keys,
         }
         places, refused = self._plan(found, given)
-        pairs = jax.device_get(_measure(places, self._on_network, given))
-        found |= refused
-        found |= {place.place: _scored(*pair) for place, pair in zip(places, pairs)}
+        found |= refused | self._measured(places, given)
         return [found[place] for place in range(len(self._choices))]
+
+    def _measured(self, places, given):
+        """In one program, or one by one where that does not fit into the memory."""
+        form = places, form_of(given)
+        if form not in self._too_large:
+            try:
+                with within_memory():
+                    pairs = jax.device_get(_measure(places, self._on_network, given))
+                return {p.place: _scored(*pair) for p, pair in zip(places, pairs)}
+            except REFUSALS as error:
+                if len(places) == 1:
+                    return {places[0].place: _refused(error)}
+                self._too_large.add(form)
+        alone = [self._measured((place,), given) for place in places]
+        return dict(itertools.chain.from_iterable(found.items() for found in alone))
 
     def _plan(self, found, given):
         """What is traced for arguments of that form, and what refuses to be."""

@@ -69,6 +69,24 @@ def test_evidence_of_the_target_stays_in_its_part():
     np.testing.assert_array_equal(sample.boxes, boxes)
 
 
+def test_a_partner_that_cannot_be_read_is_left_for_another():
+    class Damaged(Memory):
+        damaged = None
+
+        def __getitem__(self, i):
+            if i == self.damaged:
+                raise ValueError("damaged")
+            return super().__getitem__(i)
+
+    targets, others = Memory([0]), Damaged([1, 1, 0])
+    joined = cat_ucf(targets, others)
+    others.damaged = joined.pair(0).distractor
+    assert joined.pair(0).distractor == 1 - others.damaged
+    assert joined[0].target == 0
+    with pytest.raises(ValueError, match="damaged"):
+        cat_ucf(others)[others.damaged]
+
+
 def test_pairs_depend_on_seed_and_index_alone():
     classes = list(range(10))
     first, again = cat_ucf(Memory(classes)), cat_ucf(Memory(classes))

@@ -325,8 +325,12 @@ def dear(x):
 @dear.defjvp
 def _(primals, tangents):
     (x,), (v,) = primals, tangents
+    return x, v * half_a_petabyte(x)
+
+
+def half_a_petabyte(x):
     many = x.sum() * jnp.arange(1 << 20, dtype=x.dtype)
-    return x, v * jnp.sort(jnp.broadcast_to(many, (1 << 27, 1 << 20)), axis=0)[3, 5]
+    return jnp.sort(jnp.broadcast_to(many, (1 << 27, 1 << 20)), axis=0)[3, 5]
 
 
 def test_memory_that_does_not_suffice_is_the_method_s_own_affair(tmp_path):
@@ -377,6 +381,22 @@ def test_what_memory_does_not_suffice_to_compile_is_compiled_once(tmp_path):
         with pytest.raises(ValueError, match="no room"):
             explainer(clip, 0, None, jax.random.key(0))
     assert len(compiled) == 1
+
+
+def test_a_metric_whose_memory_does_not_suffice_leaves_the_others(tmp_path):
+    """The network is too dear; the random map and what compares it are not."""
+    network = jax.tree_util.Partial(
+        lambda weight, clip: linear(weight)(clip) * half_a_petabyte(clip), WEIGHT
+    )
+    evaluate(
+        {**SETTINGS, "clips": 2, "methods": [{"name": "random"}]},
+        tmp_path,
+        networks={"linear": network},
+        data={"toys": Toys()},
+    )
+    found = rows(tmp_path)
+    assert [r["status"] for r in found] == ["ok", "refused"] * 2
+    assert "Out of memory" in found[1]["message"]
 
 
 def test_other_failures_of_a_device_end_the_run(tmp_path, monkeypatch, undisturbed):

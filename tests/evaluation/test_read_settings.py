@@ -142,6 +142,8 @@ def test_data_that_cannot_be_is_told_before_anything_runs(tmp_path):
         ({"kind": "ucf101", "split": "tset"}, "`split` must be one of 'train', 'test'"),
         ({"kind": "ucf101", "fold": 9}, "`fold` must be one of 1, 2, 3, got 9"),
         ({"kind": "windows", "stride": 0}, "`stride` must be an integer from 1"),
+        ({"kind": "csv", "folder": __file__}, "test_read_settings.py' is no folder"),
+        ({"kind": "folder", "labels": str(tmp_path)}, "is no file"),
         ({"kind": "epic_kitchens", "word": "verbs"}, "did you mean verb?"),
         (
             {"kind": "something_something", "labels": "no.json"},

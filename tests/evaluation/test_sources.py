@@ -16,6 +16,7 @@ from PIL import Image
 import jaxattr_models
 from jaxattr.data import _windows, cat_ucf, evidence, from_records, read_clip
 from jaxattr.data._decode import read_frames
+from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._windows import Windows
 from jaxattr.evaluation import SOURCES, evaluate, read_settings
 from jaxattr.evaluation._loader import Loader
@@ -231,7 +232,9 @@ def test_a_folder_that_cannot_be_read(folder):
     few = {"clips": {"a": {"boxes": [None] * 3}}}
     (folder / "few.json").write_text(json.dumps(few))
     samples = make(NETWORK, None, folder=clips, boxes=str(folder / "few.json"))
-    with pytest.raises(ValueError, match="boxes for 3 frames, and none for frame 5"):
+    with pytest.raises(
+        MissingAnnotation, match="boxes for 3 frames, and none for frame 5"
+    ):
         samples[0]
 
 
