@@ -289,3 +289,5 @@ def test_the_documentation_has_the_direction_of_every_metric():
     told["average_drop"], told["average_increase"] = told["average_drop"].split(", ")
     for name, metric in METRICS.items():
         assert told[name].startswith(metric.direction), name
+    # Of the coldest first, what stays long is good.
+    assert METRICS["deletion"].better({"order": "least_first"}) == "higher"
