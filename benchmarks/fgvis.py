@@ -129,7 +129,13 @@ def _sanity(net, head, clips, args):
         float(run(check, s.clip, s.target, jax.random.key(i)))
         for i, s in enumerate(clips)
     ]
-    return {"spearman of |values|": float(np.mean(values)), "values": values}
+    # Undefined where one of the two networks wants no evidence at all.
+    defined = [value for value in values if np.isfinite(value)]
+    return {
+        "spearman of |values|": float(np.mean(defined)) if defined else None,
+        "defined": len(defined),
+        "values": [value if np.isfinite(value) else None for value in values],
+    }
 
 
 def _in_chunks(explain, clips, targets, chunk):

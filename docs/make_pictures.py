@@ -1,9 +1,11 @@
 """Draws the pictures of the README and of these pages: `python docs/make_pictures.py`.
 
-With "demo", "families" or "operators" behind it, only that one; "steps WEIGHTS VIDEO"
-draws one for which both have to be brought, as neither may be passed on.
+With the name of one behind it, only that one ("demo", "families", "operators",
+"retrained"); "steps WEIGHTS VIDEO" draws one for which both have to be brought, as
+neither may be passed on.
 """
 
+import json
 import pathlib
 import sys
 
@@ -19,6 +21,7 @@ from jaxattr.data import evidence
 from jaxattr.perturbation._operators import OPERATORS
 
 HERE = pathlib.Path(__file__).parent / "images"
+RESULTS = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
 SETTINGS = {"step": {"areas": (0.01, 0.02, 0.03, 0.05)}}
 
 
@@ -91,6 +94,40 @@ def draw_operators(margin=14):
     levels.save(HERE / "operators.png", optimize=True)
 
 
+def draw_retrained():
+    """Accuracy after keeping and removing, of every map, as images/retrained.png."""
+    record = json.loads((RESULTS / "retrain-cpu.json").read_text())
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+    titles = {"kept": "keep: higher is better", "removed": "remove: lower is better"}
+    for axis, (label, title) in zip(panels, titles.items()):
+        for name, row in record["rows"].items():
+            found = row[label]
+            plain = name in ("evidence", "random", "centre")
+            ends = [
+                np.abs(np.subtract(found["accuracy"], found[end]))
+                for end in ("low", "high")
+            ]
+            axis.errorbar(
+                range(len(found["ratios"])),
+                found["accuracy"],
+                ends,
+                label=name,
+                linestyle="--" if plain else "-",
+                color={"evidence": "black", "random": "0.6", "centre": "0.4"}.get(name),
+                marker="s" if plain else "o",
+                markersize=4,
+                capsize=2,
+            )
+        ticks = [f"{ratio:.0%}" for ratio in found["ratios"]]
+        axis.set_xticks(range(len(ticks)), ticks)
+        axis.axhline(record["chance"], color="0.8", linewidth=1, zorder=0)
+        axis.set(title=title, xlabel="share of the voxels", ylim=(0, 1.04))
+    panels[0].set_ylabel("accuracy of a new network")
+    panels[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.tight_layout()
+    figure.savefig(HERE / "retrained.png", dpi=80)
+
+
 def draw_steps(weights, video):
     """Grad-CAM per step of the trained CNN + LSTM, maps alone, as images/steps.png.
 
@@ -123,6 +160,7 @@ PICTURES = {
     "demo": draw_demo,
     "families": draw_families,
     "operators": draw_operators,
+    "retrained": draw_retrained,
 }
 
 if __name__ == "__main__":
