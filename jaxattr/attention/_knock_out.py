@@ -46,7 +46,10 @@ def knock_out(
         raise TypeError(f"`f` must be a callable network, got {type(f).__name__}.")
     edges = jnp.asarray(edges)
     if edges.dtype != bool:
-        raise TypeError(f"`edges` must be boolean, got {edges.dtype}.")
+        raise TypeError(
+            "`edges` must be boolean and broadcast to the map, such as [queries, keys] "
+            f"with True where a connection is cut, got {edges.dtype} {edges.shape}."
+        )
     cut = _cut_and_renormalised if renormalise else _cut
     return jax.tree_util.Partial(_KnockOut(tap, cut), f, edges)
 

@@ -18,7 +18,8 @@ class TopK(NamedTuple):
       values: [k, ...] those of the results.
       targets: [k] classes.
       probabilities: [k] by soft-max over all classes.
-      results: what the method returns, every array with a leading axis [k].
+      results: what the method returns, every array with a leading axis [k]; that of
+        class i, to be drawn or scored, is `jax.tree.map(lambda x: x[i], results)`.
     """
 
     values: Any

@@ -13,6 +13,8 @@ from jaxattr.data._geometry import Geometry
 # A millionth of a pixel: fractions of the picture are rounded, edges on whole pixels
 # must stay there.
 _SLACK = 1e-6
+# What reaches farther beyond the picture than it is large is in pixels, not fractions.
+FARTHEST = 2.0
 
 
 class Boxes(Protocol):

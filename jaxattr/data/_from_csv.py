@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxattr.data._boxes import PerFrame
+from jaxattr.data._boxes import FARTHEST, PerFrame
 from jaxattr.data._decode import ClipSpec
 from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._tables import integer, read_rows
@@ -83,9 +83,17 @@ def _boxes(cell) -> np.ndarray:
     boxes = _json(cell, "boxes")
     if not isinstance(boxes, list) or not boxes:
         raise ValueError(f"`boxes` must list a box or null per frame, got {cell[:80]}.")
-    return np.asarray(
-        [[np.nan] * 4 if b is None else _check(b, "boxes", 4) for b in boxes]
-    )
+    return np.asarray([[np.nan] * 4 if box is None else _box(box) for box in boxes])
+
+
+def _box(box) -> list[float]:
+    _check(box, "boxes", 4)
+    if max(map(abs, box)) > FARTHEST:
+        raise ValueError(
+            "`boxes` must be [x0, y0, x1, y1] in fractions of width and height, got "
+            f"{box!r:.80}."
+        )
+    return box
 
 
 def _numbers(cell, column, count):

@@ -77,6 +77,7 @@ def evaluate(
       SettingsError: with all that is wrong in the settings, before anything runs.
       FolderError: the folder holds another evaluation, with the differences; or
         another process has this share.
+      TypeError: `data` has what is no `jaxattr.data.Samples`.
       OSError: a file cannot be written, as on a full disk; what is there stays.
       ImportError: pyarrow is not installed.
     """
@@ -100,6 +101,12 @@ def evaluate(
 
 
 def _given(data: Mapping[str, Samples]) -> dict[str, Source]:
+    for name, samples in data.items():
+        if not hasattr(samples, "names"):
+            raise TypeError(
+                f"`data[{name!r}]` must have `names`, `__len__` and `__getitem__`, as "
+                f"jaxattr.data.Samples has, got {type(samples).__name__}."
+            )
     return {
         name: Source(lambda f, num, samples=samples: samples)
         for name, samples in data.items()

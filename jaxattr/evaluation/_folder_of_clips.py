@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxattr.data import ClipSpec, Sample, Samples, read_clip
+from jaxattr.data._boxes import FARTHEST
 from jaxattr.data._geometry import Geometry
 from jaxattr.data._sample import MissingAnnotation
 from jaxattr.data._sampling import Sampling
@@ -172,8 +173,8 @@ def to_clip(
             continue
         if not _is_box(row):
             raise ValueError(
-                f"its `boxes` must be [x0, y0, x1, y1] or null, got {row!r:.80} for "
-                f"frame {index}."
+                "its `boxes` must be [x0, y0, x1, y1] in shares of the frame, or null, "
+                f"got {row!r:.80} for frame {index}."
             )
         x0, y0, x1, y1 = row
         ends = np.array([[y0, x0], [y1, x1]]) * geometry.resized - geometry.crop
@@ -185,7 +186,9 @@ def to_clip(
 
 def _is_box(row):
     good = isinstance(row, list) and len(row) == 4
-    return good and all(isinstance(end, (int, float)) for end in row)
+    return good and all(
+        isinstance(end, (int, float)) and abs(end) <= FARTHEST for end in row
+    )
 
 
 def _find(table: Mapping[str, Any], path: pathlib.Path):

@@ -33,8 +33,14 @@ def endless(
     shape = None
     while True:
         some = False
-        for clips, targets in batches:
+        for batch in batches:
             some = True
+            if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+                raise ValueError(
+                    "`batches` must yield pairs (clips [B, T, H, W, C], targets [B]), "
+                    f"got {type(batch).__name__}."
+                )
+            clips, targets = batch
             check_clips("batches", clips)
             targets = np.asarray(targets)
             shape = clips.shape if shape is None else shape

@@ -172,6 +172,7 @@ def test_from_csv(tmp_path):
         {"path": "a", "target": 3, "name": "F", "boxes": "eval('1')"},
         {"path": "a", "target": 3, "name": "G", "boxes": f"[[1, 2, 3, 1{'0' * 400}]]"},
         {"path": "a", "target": 3, "name": "H", "boxes": "[[1, 2, 3, NaN]]"},
+        {"path": "a", "target": 3, "name": "I", "boxes": "[[0, 4, 30, 40]]"},
     ]
     write_table(tmp_path / "clips.csv", rows)
     samples = data.from_csv(tmp_path, SPEC, group="mine")
@@ -189,10 +190,11 @@ def test_from_csv(tmp_path):
             "must be JSON",
             "4 numbers",
             "4 numbers",
+            "in fractions of width and height",
         ],
         1,
     ):
-        with pytest.raises(ValueError, match=f"clip '{'ABCDEFGH'[i]}'.*{match}"):
+        with pytest.raises(ValueError, match=f"clip '{'ABCDEFGHI'[i]}'.*{match}"):
             samples[i]
     write_table(tmp_path / "clips.csv", rows[:1] * 2)
     with pytest.raises(ValueError, match="'A' twice"):

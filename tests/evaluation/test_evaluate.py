@@ -278,6 +278,12 @@ def test_two_clips_of_one_name_are_refused_before_they_are_explained(tmp_path):
     assert not toys.asked
 
 
+def test_data_without_names_is_refused_at_once(tmp_path):
+    with pytest.raises(TypeError, match=r"`data\['toys'\]` must have `names`.*list"):
+        run(tmp_path, toys=[Toys()[0]])
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_that_no_text_file_can_hold(tmp_path):
     """As of a file whose name is not UTF-8."""
     toys, told = Toys(2, undecodable=(1,)), []

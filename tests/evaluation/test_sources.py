@@ -223,7 +223,13 @@ def test_a_folder_that_cannot_be_read(folder):
         make(NETWORK, None, folder=clips, boxes=labels)
     with pytest.raises(ValueError, match="holds no video"):
         make(NETWORK, None, folder=str(folder / "clips" / "a"))
-    for wrong in (5, [5] * 6, [["0", "0", "1", "1"]] * 6, [[None, 0, 1, 1]] * 6):
+    for wrong in (
+        5,
+        [5] * 6,
+        [["0", "0", "1", "1"]] * 6,
+        [[None, 0, 1, 1]] * 6,
+        [[0, 9, 30, 40]] * 6,
+    ):
         (folder / "odd.json").write_text(json.dumps({"clips": {"a": {"boxes": wrong}}}))
         samples = make(NETWORK, None, folder=clips, boxes=str(folder / "odd.json"))
         with pytest.raises(ValueError, match="boxes"):

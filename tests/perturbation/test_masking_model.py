@@ -434,6 +434,7 @@ GOOD = (np.zeros((2, *SHAPE)), np.array([0, 1]))
     ("batches", "settings", "error", "words"),
     [
         ([], {}, ValueError, "`batches` ended"),
+        ([(*GOOD, None)], {}, ValueError, r"`batches` must yield pairs .* got tuple"),
         (iter([GOOD]), {}, ValueError, "`batches` ended"),
         ([(GOOD[0][0], GOOD[1])], {}, ValueError, r"`batches`.*\[B, T, H, W, C\]"),
         ([(GOOD[0], [0])], {}, ValueError, r"targets \[B\]"),
