@@ -87,12 +87,10 @@ MECHANISMS = (
     *("guided_backprop", "excitation_backprop", "lrp", "deep_lift"),
     "transformer_attribution",
 )
-# What a network is made of is the same to all methods, so few see every kind.
-SEE_ALL = ("saliency", "lrp")
 # Of these, means over samples, searches and rules that another stands for, only the
 # rows about values, chunks and scores are fast; they have tests of their own.
-SEEN_ELSEWHERE = ("integrated_gradients", "excitation_backprop")
-SEEN_ELSEWHERE += ("step", "rise", "kernel_shap")
+SEEN_ELSEWHERE = ("integrated_gradients", "step", "rise", "kernel_shap")
+SEEN_ELSEWHERE += ("guided_backprop", "excitation_backprop", "deep_lift")
 
 
 def rows(names, fast):
@@ -103,15 +101,11 @@ def rows(names, fast):
     ]
 
 
-def perturbs(name):
-    """Masks that are optimised and black boxes, with oracles in tests/perturbation."""
-    return METHODS[name].family == "perturbation"
+def chosen(name):
+    return name in MECHANISMS and name not in SEEN_ELSEWHERE
 
 
-every_method = pytest.mark.parametrize(
-    "name",
-    rows(METHODS, lambda name: name in MECHANISMS and name not in SEEN_ELSEWHERE),
-)
+every_method = pytest.mark.parametrize("name", rows(METHODS, chosen))
 
 
 @functools.cache
@@ -155,6 +149,14 @@ KINDS = {
     "dataclass": ("dataclass", jnp.float64),
     "function": ("function", jnp.float32),
 }
+# What a network is made of is the same to all methods, so one sees every kind, and one
+# with rules a kind more: `trace` has tests of all.
+FAST_VALUES = [
+    *(("saliency", kind) for kind in KINDS if kind != "dataclass"),
+    ("lrp", "linen"),
+    # These two are seen with a score of their own.
+    *((n, "nnx-float64") for n in MECHANISMS if n not in ("step", "kernel_shap")),
+]
 
 
 @pytest.mark.parametrize(
@@ -164,11 +166,7 @@ KINDS = {
             name,
             *KINDS[kind],
             id=f"{name}-{kind}",
-            marks=()
-            if (kind == "nnx-float64" and name in ("rise", "kernel_shap"))
-            or (kind == "nnx-float64" and not perturbs(name))
-            or (name in SEE_ALL and kind != "dataclass")
-            else pytest.mark.slow,
+            marks=() if (name, kind) in FAST_VALUES else pytest.mark.slow,
         )
         for name in METHODS
         for kind in KINDS
@@ -392,7 +390,10 @@ def test_a_nan_in_the_clip_propagates(name):
     assert np.isnan(values).any()
 
 
-@every_method
+@pytest.mark.parametrize(
+    "name",  # Rules are worked out by hand in tests/rules/test_bfloat16.py.
+    rows(METHODS, lambda name: chosen(name) and METHODS[name].family != "rules"),
+)
 def test_a_bfloat16_network_gives_float32_values(name):
     f = make(name, dtype=jnp.bfloat16)
     got = explain_of(name, f)(networks.clip(dtype=jnp.bfloat16), 1, key=KEY)

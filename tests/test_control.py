@@ -9,9 +9,7 @@ from scipy import ndimage
 
 from jaxattr import control
 
-KINDS = ("random", "centre", "motion", "edges")
 KEY = jax.random.key(3)
-every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def values_of(kind, clip, target=1, key=KEY):
@@ -59,7 +57,13 @@ def test_random_is_normal_and_follows_its_key_alone():
     assert not np.allclose(got, values_of("random", clip, key=jax.random.key(4)))
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "kind",  # What draws and what looks at the clip stand for the other two.
+    [
+        *("random", "motion"),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("centre", "edges")),
+    ],
+)
 def test_it_is_called_like_a_method(kind):
     clip = networks.clip(dtype=jnp.bfloat16)
     f = networks.make("nnx", dtype=jnp.bfloat16)

@@ -101,7 +101,12 @@ REFUSED = {
     "gradient_rollout": NO_ATTENTION,
     "transformer_attribution": NO_ATTENTION,
 }
-FAST = ("lrp", "guided_backprop")
+# The others are stood for by tests/rules; a ReLU used twice, and a network without.
+FAST = [
+    (name, kind)
+    for name in ("lrp", "guided_backprop")
+    for kind in ("reused", "transformer")
+]
 SETTINGS = {
     "num_steps": 3,
     "num_samples": 3,
@@ -140,7 +145,7 @@ def settings_of(method):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param(name, kind, marks=() if name in FAST else pytest.mark.slow)
+        pytest.param(name, kind, marks=() if (name, kind) in FAST else pytest.mark.slow)
         for name in METHODS
         for kind in NETWORKS
     ],

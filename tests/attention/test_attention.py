@@ -153,8 +153,9 @@ def scanned(clip):
 @functools.cache
 def maps_and_gradients(target):
     shifts = [jnp.zeros((HEADS, N, N)) for _ in range(LAYERS)]
-    seen = network(CLIP)[1]
-    gradients = jax.grad(lambda shifts: network(CLIP, shifts)[0][target])(shifts)
+    seen = jax.jit(network)(CLIP)[1]
+    logit = lambda shifts: network(CLIP, shifts)[0][target]
+    gradients = jax.jit(jax.grad(logit))(shifts)
     return [np.asarray(a) for a in seen], [np.asarray(g) for g in gradients]
 
 
@@ -291,7 +292,8 @@ def test_knock_out_cuts_edges_and_nothing_else(f):
     # What is left is a network like any other.
     factors[1] = jnp.asarray(~edges * 1.0)[None]
     got = jaxattr.saliency(plain)(CLIP, 1).values
-    want = jax.grad(lambda clip: network(clip, factors=factors)[0][1])(CLIP)
+    logit = lambda clip: network(clip, factors=factors)[0][1]
+    want = jax.jit(jax.grad(logit))(CLIP)
     np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-12)
 
 

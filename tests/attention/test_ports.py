@@ -45,8 +45,16 @@ def torchs(name):
     ]
 
 
-@pytest.mark.parametrize("method", ["attention_rollout", "transformer_attribution"])
-@pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("vivit", "attention_rollout"),
+        ("videomae", "transformer_attribution"),
+        # A class token and either product are in the rows above.
+        pytest.param("vivit", "transformer_attribution", marks=pytest.mark.slow),
+        pytest.param("videomae", "attention_rollout", marks=pytest.mark.slow),
+    ],
+)
 def test_equal_to_dense_products_of_torchs_maps(name, method, tmp_path):
     cls = int(name == "vivit")
     n = cls + 30

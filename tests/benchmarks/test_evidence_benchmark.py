@@ -62,6 +62,7 @@ def records(out, method, kind="maps"):
     return {metric: np.array(values) for metric, values in found.items()}
 
 
+@pytest.mark.slow  # Its parts are fast: tests/evaluation, and what the report says.
 def test_quick_gives_the_table(tmp_path, capsys):
     out = tmp_path / "new" / "evidence"
     evidence.main(["--quick", "--out", str(out)])

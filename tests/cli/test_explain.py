@@ -326,7 +326,7 @@ def assert_evidence_is_hot(folder):
 
 
 def test_the_demo_with_one_of_its_methods(tmp_path, monkeypatch, capsys):
-    one = _methods.pick("integrated_gradients", common={})
+    one = _methods.pick("integrated_gradients", common={"num_steps": 8})
     monkeypatch.setattr(_commands, "pick", lambda names, common: one)
     assert main(["demo", str(tmp_path / "demo")]) == 0
     assert "3 of 3 clips explained" in capsys.readouterr().err

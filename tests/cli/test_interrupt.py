@@ -53,7 +53,13 @@ def press(process, timeout=60):
     return told
 
 
-@pytest.mark.parametrize("module", ["jax", "jaxlib.xla_client", "tyro", "flax"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("jax", "jaxlib.xla_client", "tyro"),
+        pytest.param("flax", marks=pytest.mark.slow),
+    ],
+)
 def test_while_it_imports(start, module):
     """The import of a module is where the signal arrives, and where it is swallowed."""
     process = start(f"""

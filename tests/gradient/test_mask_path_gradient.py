@@ -23,8 +23,12 @@ def test_one_level_is_a_difference_of_the_faded_clip():
     )
     result = explain(CLIP, 0)
 
+    @jax.jit
+    def mask_of(grid):
+        return result.geometry.crop(generate_mask(grid, result.geometry))
+
     def score(grid):  # A faded clip is the clip times its mask.
-        mask = result.geometry.crop(generate_mask(jnp.asarray(grid), result.geometry))
+        mask = mask_of(grid)
         return np.tanh((np.asarray(mask)[..., None] * CLIP * WEIGHTS).sum())
 
     for cell in [(0, 0, 0), (1, 7, 11), (1, 14, 18)]:

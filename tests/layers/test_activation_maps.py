@@ -152,7 +152,8 @@ def test_per_step_of_a_recurrent_network_is_the_unrolled_one():
         return h[2], a
 
     clip = jnp.asarray(rng.normal(size=(5, 4, 6, 3)))
-    g, a = jax.grad(unrolled, has_aux=True)(jnp.zeros((5, 4, 6, 4)), clip)
+    gradient = jax.jit(jax.grad(unrolled, has_aux=True))
+    g, a = gradient(jnp.zeros((5, 4, 6, 4)), clip)
     got = jaxattr.hires_cam(scanned, "frame")(clip, 2)
     np.testing.assert_allclose(got.values, (g * a).sum(-1), rtol=1e-9, atol=1e-15)
     under = jax.jit(jax.vmap(lambda c: jaxattr.grad_cam(scanned, "frame")(c, 2).values))
@@ -239,6 +240,7 @@ def test_score_cam_against_a_loop_over_channels(substitute):
     clip = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
     hidden = np.median(clip, 0) if substitute == "median" else np.zeros(())
     a, _ = parts(clip, 4)
+    forward = jax.jit(network)
     masks, scores = [], []
     for k in range(5):
         # Stride 2, 3, 4 without padding: cells share the axes evenly.
@@ -246,7 +248,7 @@ def test_score_cam_against_a_loop_over_channels(substitute):
         masks.append((shown - shown.min()) / (np.ptp(shown) + 1e-7))
         mask = masks[-1][..., None]
         seen = np.asarray(clip) * mask + hidden * (1 - mask)
-        logits = np.asarray(network(jnp.asarray(seen)))
+        logits = np.asarray(forward(seen))
         scores.append(np.exp(logits[4]) / np.exp(logits).sum())
     want = np.tensordot(scores, masks, 1)
     settings = {"weights": "score", "score": "prob", "substitute": substitute}

@@ -25,7 +25,9 @@ def test_the_sum_is_divided_by_one_more_than_the_steps():
     assert metrics.abpc(f, **settings)(clip, 0, heat).abpc == 0
 
 
-@pytest.mark.parametrize("substitute", [0.0, "noise"])
+@pytest.mark.parametrize(
+    "substitute", [pytest.param(0.0, marks=pytest.mark.slow), "noise"]
+)
 def test_both_areas_match_a_slow_rewrite(substitute):
     clip, heat = slow.clip_and_heat()
     if substitute == "noise":

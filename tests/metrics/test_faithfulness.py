@@ -86,7 +86,9 @@ def test_the_contributions_of_a_linear_network_are_perfect():
         np.testing.assert_allclose(small(clip, 0, 1e99 * truth, key=KEY).correlation, 1)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    "dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)]
+)
 def test_what_does_not_vary_has_no_correlation(dtype):
     clip, heat = (jnp.asarray(x, dtype) for x in slow.clip_and_heat())
     f = jax.tree.map(lambda w: w.astype(dtype), slow.network())

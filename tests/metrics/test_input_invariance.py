@@ -16,8 +16,11 @@ KEY = jax.random.key(0)
 @pytest.mark.parametrize(
     "kind",
     [
-        *("nnx", "linen"),
-        *(pytest.param(k, marks=pytest.mark.slow) for k in ("dataclass", "function")),
+        "nnx",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("linen", "dataclass", "function")
+        ),
     ],
 )
 def test_gradients_are_invariant(kind):

@@ -31,18 +31,20 @@ METRICS = {
     "completeness": (metrics.completeness, {"baseline": 0.0}),
     "average_drop": (metrics.average_drop, {}),
 }
-every_metric = pytest.mark.parametrize("name", METRICS)
 # What differs from one of these by a setting or a sum has slow rows.
 FAST = ("insertion", "road", "faithfulness", "completeness", "average_drop")
+# The two that draw read their input, and go by chunks, as insertion does.
+ALIKE = ("insertion", "completeness", "average_drop")
 
 
-def rows(names):
+def rows(names, fast=FAST):
     """Parameters for those metrics."""
     slow = pytest.mark.slow
-    return [n if n in FAST else pytest.param(n, marks=slow) for n in names]
+    return [n if n in fast else pytest.param(n, marks=slow) for n in names]
 
 
 of_each_kind = pytest.mark.parametrize("name", rows(METRICS))
+of_each_input = pytest.mark.parametrize("name", rows(METRICS, ALIKE))
 
 
 def metric_of(name, f=None, **more):
@@ -68,7 +70,7 @@ def assert_close(got, want):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
-@every_metric
+@of_each_kind
 def test_jit_equals_eager_and_the_first_field_is_a_number(name):
     clip, heat = inputs(name)
     metric, call = metric_of(name)
@@ -94,7 +96,10 @@ def test_vmap_equals_loop(name):
 
 @pytest.mark.parametrize(
     "name",
-    rows(n for n in METRICS if "chunk" in inspect.signature(METRICS[n][0]).parameters),
+    rows(
+        [n for n in METRICS if "chunk" in inspect.signature(METRICS[n][0]).parameters],
+        ALIKE,
+    ),
 )
 def test_chunk_changes_nothing(name):
     clip, heat = inputs(name)
@@ -131,7 +136,7 @@ def test_one_trace_serves_every_network_clip_target_and_map(name):
     assert not np.allclose(a[0], b[0])
 
 
-@of_each_kind
+@of_each_input
 def test_the_target_is_checked(name):
     clip, heat = inputs(name)
     metric, call = metric_of(name)
@@ -144,7 +149,7 @@ def test_the_target_is_checked(name):
         call(clip, 1.0, heat)
 
 
-@of_each_kind
+@of_each_input
 def test_maps_that_are_not_finite_raise_or_give_nan(name):
     clip, heat = inputs(name)
     metric, call = metric_of(name)

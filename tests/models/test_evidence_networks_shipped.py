@@ -40,10 +40,8 @@ def answer(name):
     [
         pytest.param(
             *(name, weights, family),
-            # Rendering a family takes seconds to compile: two are claimed for all.
-            marks=()
-            if weights.endswith("-0") and family in ("or", "context")
-            else pytest.mark.slow,
+            # Rendering a family takes seconds to compile: one is claimed for all.
+            marks=() if weights.endswith("-0") and family == "or" else pytest.mark.slow,
         )
         for name, weights in SHIPPED
         for family in RECORD[name]["claimed"]

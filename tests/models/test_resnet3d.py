@@ -31,7 +31,10 @@ def _reference(name: str, seed: int) -> torch.nn.Module:
     return net
 
 
-@pytest.fixture(scope="module", params=BUILDERS)
+@pytest.fixture(
+    scope="module",  # The third is made of what is in these two.
+    params=["r2plus1d_18", "mc3_18", pytest.param("r3d_18", marks=pytest.mark.slow)],
+)
 def pair(request, tmp_path_factory):
     """Name, torchvision's network, and the checkpoint file that holds it."""
     reference = _reference(request.param, seed=3)

@@ -218,7 +218,13 @@ def test_random_parameters_neither_vanish_nor_explode(name, clips):
     assert np.abs(first - other).max() > 1e-2
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float64])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        jnp.float16,
+        *(pytest.param(d, marks=pytest.mark.slow) for d in (jnp.bfloat16, jnp.float64)),
+    ],
+)
 def test_a_token_of_equal_features_is_normalised_to_zero(dtype):
     norm = jax.tree.map(lambda leaf: leaf.astype(dtype), _vit.LayerNorm(7, 1e-12))
     x = jnp.full((2, 3, 7), 300, dtype)  # Whose square is beyond float16.

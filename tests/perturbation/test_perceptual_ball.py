@@ -20,7 +20,7 @@ def network(clip):
     return jnp.tensordot(hidden, jnp.asarray(SECOND, clip.dtype), 4)
 
 
-@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("target", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_linear_margin_has_a_closed_form(target):
     slope = jnp.array([1.0, 2, 0, -1])
 

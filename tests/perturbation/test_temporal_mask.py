@@ -143,7 +143,9 @@ def _bright_late(clip):
     return jnp.stack([4 * clip[5].mean(), jnp.zeros((), clip.dtype)])
 
 
-@pytest.mark.parametrize("perturbation", ["freeze", "fade"])
+@pytest.mark.parametrize(
+    "perturbation", ["freeze", pytest.param("fade", marks=pytest.mark.slow)]
+)
 def test_the_frame_that_decides_is_found(perturbation):
     clip = jnp.zeros(SHAPE).at[5].set(1)
     explain = temporal_mask(_bright_late, perturbation=perturbation)
@@ -167,7 +169,7 @@ def test_an_order_that_does_not_matter_is_seen_by_reversal():
     np.testing.assert_allclose(either_way(whole), either_way(CLIP), rtol=1e-12)
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 3])
+@pytest.mark.parametrize("num_frames", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_short_clips(num_frames):
     clip = jnp.asarray(CLIP[:num_frames])
     result = temporal_mask(

@@ -47,8 +47,14 @@ def slow_regions(heat, stack, least):
     return values, count
 
 
-@pytest.mark.parametrize("least", [1, 7])
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize(
+    ("levels", "least"),
+    [
+        *((1, 1), (3, 7)),
+        pytest.param(1, 7, marks=pytest.mark.slow),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_equal_to_a_slow_greedy_loop(least, levels):
     stack = np.stack([games.labels(n, n, SHAPE[:3]) for n in (9, 5, 20)[:levels]])
     run = xrai(linear, num_segments=20, num_steps=2, min_voxels=least)

@@ -155,7 +155,13 @@ def by_hand(clip, target, rule, epsilon):
 
 
 @pytest.mark.parametrize(
-    "rule", [Epsilon(0.1), AlphaBeta(2.0, 1.0), AlphaBeta(1.0, 0.0), Gamma(0.4, 0.05)]
+    "rule",
+    [
+        Epsilon(0.1),
+        AlphaBeta(2.0, 1.0),
+        pytest.param(AlphaBeta(1.0, 0.0), marks=pytest.mark.slow),
+        Gamma(0.4, 0.05),
+    ],
 )
 def test_three_dimensions_and_batch_norm_against_loops(rule):
     clip = np.random.default_rng(1).normal(size=SHAPE)
@@ -497,7 +503,11 @@ def test_a_relu_of_the_user_s_own_keeps_its_meaning():
 
 
 @pytest.mark.parametrize(
-    "rules", ["z_plus", "alpha_beta", "gamma", "flat", "w_squared"]
+    "rules",
+    [
+        *("alpha_beta", "flat", "w_squared"),
+        *(pytest.param(rule, marks=pytest.mark.slow) for rule in ("z_plus", "gamma")),
+    ],
 )
 def test_a_layer_goes_on_behind_a_reshape(rules):
     def f(squeeze, clip):

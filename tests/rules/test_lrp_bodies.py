@@ -93,7 +93,10 @@ PAIRS = {
 }
 
 
-CASES = [("checkpoint", method) for method in METHODS]
+slow = pytest.mark.slow
+CASES = [("checkpoint", method) for method in ("alpha_beta", "excitation")]
+# Rules that meet a boundary as `AlphaBeta` does.
+CASES += [pytest.param("checkpoint", m, marks=slow) for m in ("gamma", "deep_taylor")]
 CASES += [(pair, "alpha_beta") for pair in PAIRS if pair != "checkpoint"]
 
 

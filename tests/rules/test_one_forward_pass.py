@@ -52,7 +52,16 @@ def test_targets_share_a_forward_pass(name):
         np.testing.assert_allclose(got[target], want, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",  # Two are worked out by hand in test_bfloat16.py.
+    [
+        *("deep_taylor", "deep_lift"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("lrp", "excitation_backprop")
+        ),
+    ],
+)
 def test_relevance_is_float32_in_a_bfloat16_network(name):
     """And the same as of that network in float32, but for its rounded values."""
     explain = getattr(jaxattr, name)(network, **METHODS[name])
