@@ -9,16 +9,10 @@ from PIL import Image
 
 import jaxattr
 import jaxattr_models
-from jaxattr.cli import _diagnose, _main, main
+from jaxattr.cli import _diagnose, main
 from jaxattr.data import evidence, read_clip
 
 T = 16
-
-
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch):
-    """Leaves this process's JAX settings alone."""
-    monkeypatch.setattr(_main, "_keep_compilations", lambda: None)
 
 
 def write_clip(folder, num=T):
@@ -51,11 +45,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("diagnose")
     good = write_clip(folder / "grow [b] one")
     short = write_clip(folder / "short", num=3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_main, "_keep_compilations", lambda: None)
-        status = diagnose(
-            folder / "out", short, good, method="saliency", foreground=0.02, shuffles=2
-        )
+    status = diagnose(
+        folder / "out", short, good, method="saliency", foreground=0.02, shuffles=2
+    )
     clip = read_clip(good, jaxattr_models.evidence().spec)
     return status, folder / "out", np.asarray(clip)
 

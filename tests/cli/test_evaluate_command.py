@@ -6,7 +6,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from jaxattr.cli import _main, main
+from jaxattr.cli import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILE = """
@@ -23,12 +23,6 @@ name = "saliency"
 [[metrics]]
 name = "auprc"
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch):
-    """Leaves this process's JAX settings alone."""
-    monkeypatch.setattr(_main, "_keep_compilations", lambda: None)
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ from PIL import Image
 
 import jaxattr_models
 from jaxattr._registry import METHODS
-from jaxattr.cli import _commands, _main, _methods, _run, main
+from jaxattr.cli import _commands, _methods, _run, main
 from jaxattr.cli._paths import folder_names
 from jaxattr.data import evidence, supervoxels
-
-
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch):
-    """Leaves this process's JAX settings alone."""
-    monkeypatch.setattr(_main, "_keep_compilations", lambda: None)
 
 
 def write_frames(folder, num=16, size=(60, 70), seed=0):

@@ -5,13 +5,7 @@ import csv
 import pytest
 import toy_records
 
-from jaxattr.cli import _main, main
-
-
-@pytest.fixture(autouse=True)
-def _no_cache(monkeypatch):
-    """Leaves this process's JAX settings alone."""
-    monkeypatch.setattr(_main, "_keep_compilations", lambda: None)
+from jaxattr.cli import main
 
 
 @pytest.fixture
