@@ -2,7 +2,9 @@
 
 import pytest
 
-from jaxattr.cli import _main
+from jaxattr.cli import _main, _pool
+
+CHUNK = 8  # Clips rendered at a time: no more than there are to be.
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -11,3 +13,11 @@ def _no_cache():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_main, "_keep_compilations", lambda: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chunk():
+    """Renders few clips at a time; how many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_pool, "CHUNK", CHUNK)
+        yield CHUNK

@@ -8,15 +8,6 @@ from jaxattr.data import evidence
 from jaxattr_models.evidence import evidence as evidence_network
 
 TINY = dict(steps=24, batch_size=8, num_clips=16, num_held_out=5)
-CHUNK = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_at_a_time():
-    """Renders no more clips than there are to be."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_pool, "CHUNK", CHUNK)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +19,7 @@ def trained(tmp_path_factory):
     return report, seen, out
 
 
-def test_loss_falls_and_the_checkpoint_loads(trained):
+def test_loss_falls_and_the_checkpoint_loads(chunk, trained):
     report, _, out = trained
     assert report.path == out
     assert report.losses.shape == (TINY["steps"],)
@@ -38,7 +29,7 @@ def test_loss_falls_and_the_checkpoint_loads(trained):
     fresh = evidence_network(weights=None)
     assert np.abs(net.head.kernel[...] - fresh.head.kernel[...]).max() > 1e-3
     assert np.abs(net.block1.time_norm.mean[...]).max() > 1e-3  # Statistics, too.
-    samples = evidence.batch(evidence.split_key("dev"), CHUNK)
+    samples = evidence.batch(evidence.split_key("dev"), chunk)
     pixels = np.clip(np.round((samples.clip * 0.25 + 0.45) * 255), 0, 255)
     clips = jnp.asarray((pixels[:5] / 255 - 0.45) / 0.25, jnp.float32)
     answers = np.asarray(net(clips)).argmax(-1)

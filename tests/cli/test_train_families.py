@@ -15,14 +15,6 @@ def _silent(*_):
     pass
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_at_a_time():
-    """Renders no more clips than there are to be."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_pool, "CHUNK", 8)
-        yield
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A cache folder for this module's clips."""

@@ -95,9 +95,12 @@ def test_windows_of_a_folder(folder):
     for t in range(2):
         pixels = np.zeros((40, 64, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "clips" / "short" / f"{t}.png")
-    about = {n: str(folder / f) for n, f in (("boxes", "boxes.json"),)}
     make = functools.partial(
-        SOURCES["windows"].make, NETWORK, None, folder=str(folder / "clips"), **about
+        SOURCES["windows"].make,
+        NETWORK,
+        None,
+        folder=str(folder / "clips"),
+        boxes=str(folder / "boxes.json"),
     )
     samples = make(stride=2, labels=str(folder / "labels.csv"))
     cut = [f"{name}@{start:06d}" for name in "abc" for start in (0, 2, 3)]
